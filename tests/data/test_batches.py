@@ -1,0 +1,110 @@
+"""Gathered batches against the store's own columns and against pymatgen's patterns."""
+
+import csv
+import lzma
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from xxact.data import DeviceStore
+from xxact.data.batches import COMPOSITION_SIZES, _Ragged
+from xxact.data.prepare import prepare
+from xxact.errors import UserError
+
+
+@pytest.fixture
+def store(crystals_csv, tmp_path):
+    return prepare("csv", [crystals_csv], tmp_path / "store").store
+
+
+def test_ragged_columns_equal_a_loop():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 9, 50)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = rng.normal(size=offsets[-1]).astype("f4")
+    ragged = _Ragged(offsets, (values,), torch.device("cpu"))
+    rows = rng.integers(0, 50, 30)
+    flat, place = ragged.flat(rows)
+    expected = [values[offsets[r] : offsets[r + 1]] for r in rows]
+    np.testing.assert_array_equal(flat, np.concatenate(expected))
+    np.testing.assert_array_equal(place, np.repeat(np.arange(30), lengths[rows]))
+    (padded,) = ragged.padded(rows, (4, 6, 8, 12))
+    assert padded.shape == (30, 8)
+    for got, want in zip(padded.numpy(), expected, strict=True):
+        np.testing.assert_array_equal(got, np.pad(want, (0, 8 - len(want))))
+
+
+def test_compositions_are_padded_to_few_sizes(store):
+    batch = DeviceStore(store).gather(np.array([3, 0, 3]))
+    assert batch.elements.shape == (3, COMPOSITION_SIZES[0])
+    assert batch.elements.dtype == torch.int64
+    assert batch.elements[1].tolist() == [17, 55, 0, 0]
+    assert batch.fractions[1].tolist() == [0.5, 0.5, 0, 0]
+    assert batch.pattern.shape == (3, 4250)
+    assert len(batch) == 3
+    torch.testing.assert_close(batch.pattern[0], batch.pattern[2], rtol=0, atol=0)
+
+
+def test_patterns_do_not_depend_on_the_rest_of_the_batch(store):
+    device_store = DeviceStore(store)
+    together = device_store.gather(torch.arange(20)).pattern
+    for k in (0, 7, 19):
+        alone = device_store.gather(torch.tensor([k])).pattern[0]
+        torch.testing.assert_close(together[k], alone, rtol=0, atol=1e-3)
+
+
+def test_gathering_is_deterministic_bit_for_bit(store):
+    indices = torch.randint(0, store.n, (64,), generator=torch.Generator().manual_seed(0))
+    a, b = DeviceStore(store).gather(indices), DeviceStore(store).gather(indices)
+    assert torch.equal(a.pattern, b.pattern)
+    assert torch.equal(a.fractions, b.fractions)
+
+
+def test_targets_follow_the_indices(store):
+    device_store = DeviceStore(store)
+    indices = np.array([5, 2])
+    assert torch.equal(
+        device_store.targets("band_gap", indices), torch.tensor([0.05, 0.02], dtype=torch.float32)
+    )
+    assert device_store.targets("crystal_system", indices).tolist() == [6, 6]
+
+
+def test_without_patterns(store):
+    assert DeviceStore(store, xrd=False).gather(np.arange(3)).pattern is None
+    assert DeviceStore(store).gather(np.arange(3), pattern=False).pattern is None
+    with pytest.raises(UserError, match="must be a list of integers"):
+        DeviceStore(store).gather(np.arange(3) > 0)
+
+
+def gaussian_sum(structure) -> np.ndarray:
+    """pymatgen's sticks in [5, 90] degrees, broadened one by one, scaled to 100 afterwards."""
+    from pymatgen.analysis.diffraction.xrd import XRDCalculator
+
+    sticks = XRDCalculator("CuKa").get_pattern(structure, two_theta_range=(5, 90))
+    grid = 5 + 0.02 * np.arange(4250)
+    pattern = sum(
+        y * np.exp(-((grid - x) ** 2) / (2 * 0.1**2))
+        for x, y in zip(sticks.x, sticks.y, strict=True)
+    )
+    return 100 * pattern / pattern.max()
+
+
+def test_patterns_equal_pymatgen_on_real_crystals(test_data, tmp_path):
+    from pymatgen.core import Structure
+
+    with lzma.open(test_data / "mp_structures.csv.xz", "rt", newline="") as stream:
+        lines = csv.DictReader(stream)
+        rows = [r for k, r in enumerate(lines) if k % 500 == 3 and int(r["nsites"]) <= 60]
+    assert len(rows) >= 50
+    with open(tmp_path / "mp.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    store = prepare("csv", [tmp_path / "mp.csv"], tmp_path / "store").store
+    patterns = DeviceStore(store).gather(np.arange(store.n)).pattern.numpy()
+    warnings.simplefilter("ignore")
+    for row, pattern in zip(rows, patterns, strict=True):
+        reference = gaussian_sum(Structure.from_str(row["cif"], fmt="cif"))
+        assert np.abs(pattern - reference).max() < 0.1, row["material_id"]

@@ -1,0 +1,106 @@
+"""Opening, reading and verifying a store."""
+
+import json
+
+import numpy as np
+import pytest
+
+from xxact.data import open_store
+from xxact.data.prepare import prepare
+from xxact.data.store import ColumnWriter
+from xxact.errors import UserError
+
+
+@pytest.fixture
+def store(crystals_csv, tmp_path):
+    return prepare("csv", [crystals_csv], tmp_path / "store").store
+
+
+def test_absent_and_unfinished_stores_say_what_to_do(store, tmp_path):
+    with pytest.raises(UserError, match="there is no data set at .*xxact data prepare"):
+        open_store(tmp_path / "nothing")
+    (store.path / "manifest.json").unlink()
+    with pytest.raises(UserError, match="holds no finished data set.*it goes on where it stopped"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_damaged_manifest_is_named(store, content):
+    (store.path / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        open_store(store.path)
+
+
+def test_other_format_is_refused(store):
+    path = store.path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(UserError, match="store format 99"):
+        open_store(store.path)
+
+
+def test_parts_partition_the_samples(store):
+    parts = [store.indices(p) for p in ("train", "validation", "test", "audit")]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(store.n))
+    assert parts[0].dtype == np.int64
+    with pytest.raises(UserError, match="no part 'dev'"):
+        store.indices("dev")
+
+
+def test_unknown_targets_and_columns_are_named(store):
+    with pytest.raises(UserError, match="no target 'hardness'; it has: band_gap, crystal_system"):
+        store.values("hardness")
+    with pytest.raises(UserError, match=r"no column 'x\.npy'"):
+        store.column("x")
+
+
+def test_keys_tell_compositions_and_systems_apart(store):
+    def keys_by(function):
+        groups = {}
+        offsets = store.element_offsets
+        for k in range(store.n):
+            rows = slice(offsets[k], offsets[k + 1])
+            groups.setdefault(function(rows), set()).add(k)
+        return groups
+
+    z, fraction = np.asarray(store.element_z), np.asarray(store.element_fraction)
+    for keys, truth in (
+        (store.formula_keys(), keys_by(lambda r: (z[r].tobytes(), fraction[r].tobytes()))),
+        (store.chemical_system_keys(), keys_by(lambda r: z[r].tobytes())),
+    ):
+        assert len(set(keys.tolist())) == len(truth) == 15
+        assert all(len({int(keys[k]) for k in members}) == 1 for members in truth.values())
+
+
+def test_verify_names_the_damaged_column(store):
+    assert store.verify() == []
+    path = store.path / "two_theta.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (store.path / "part.npy").write_bytes((store.path / "part.npy").read_bytes()[:-1])
+    (store.path / "failures.csv").unlink()
+    problems = open_store(store.path).verify()
+    assert [p.split(":")[0] for p in problems] == ["part.npy", "two_theta.npy", "failures.csv"]
+    assert "damaged" in problems[0]
+    assert "damaged" in problems[1]
+    assert "missing" in problems[2]
+
+
+def test_truncated_column_is_refused_on_reading(store):
+    path = store.path / "intensity.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"intensity\.npy.*xxact data verify"):
+        open_store(store.path).column("intensity")
+
+
+def test_column_writer_writes_what_numpy_reads(tmp_path):
+    writer = ColumnWriter(tmp_path, "x", np.dtype("f4"), 5)
+    writer.append(np.arange(3))
+    assert not (tmp_path / "x.npy").exists()
+    writer.append(np.arange(3, 5))
+    entry = writer.finish()
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.arange(5, dtype="f4"))
+    assert entry["shape"] == [5]
+    writer = ColumnWriter(tmp_path, "y", np.dtype("f4"), 5)
+    with pytest.raises(RuntimeError, match=r"y\.npy: 5 rows were not written"):
+        writer.finish()

@@ -1,0 +1,114 @@
+"""Every YAML on disk is valid at every scale, and every mistake is named with its place."""
+
+import pytest
+
+from xxact.errors import UserError
+from xxact.experiments import suite
+from xxact.experiments.spec import Row, Scale, read_spec, resolve
+
+SCALES = sorted(path.stem for path in (suite.EXPERIMENTS / "scales").glob("*.yaml"))
+ROWS = [
+    name
+    for folder in sorted(suite.EXPERIMENTS.iterdir())
+    if (folder / "run.py").exists()
+    for name in suite.row_names(folder.name)
+]
+
+ROW = """
+reproduces: a test
+model: xxact_nn
+objective: supervised
+targets: [crystal_system]
+"""
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_resolves_at_every_scale(name, scale):
+    spec = resolve(suite.load_row(name), suite.load_scale(scale), name)
+    assert spec.epochs > 0
+    if spec.init:
+        assert spec.init in ROWS
+        assert suite.load_row(spec.init).model == suite.load_row(name).model
+
+
+def test_the_paper_scale_is_the_paper():
+    spec = resolve(suite.load_row("table2/mxm"), suite.load_scale("paper"), "")
+    assert (spec.batch_size, spec.epochs) == (32768, 50)
+    assert spec.optimizer.model_dump() == {
+        "start_lr": 1e-6,
+        "peak_lr": 5e-4,
+        "final_lr": 1e-7,
+        "warmup_fraction": 0.1,
+        "weight_decay": 0.01,
+        "betas": (0.9, 0.98),
+    }
+    assert spec.model.fusion.layers == 12
+    pretraining = resolve(suite.load_row(spec.init), suite.load_scale("paper"), "")
+    assert (pretraining.objective, pretraining.epochs) == ("mxm", 100)
+
+
+def read_row(tmp_path, text):
+    path = tmp_path / "row.yaml"
+    path.write_text(text)
+    return read_spec(path, Row)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ROW + "objectiv: mxm\n", r"row\.yaml: objectiv: unknown key \(did you mean 'objective'"),
+        (ROW + "model: crabnet\n", r"row\.yaml.*'model' is given twice.*line 6"),
+        (ROW.replace("reproduces: a test\n", ""), r"row\.yaml: reproduces: Field required"),
+        (ROW + "train_fraction: 1.5\n", r"row\.yaml: train_fraction: .*less than or equal to 1"),
+        (ROW.replace("supervised", "supervisd"), r"row\.yaml: objective: .*'supervised'"),
+        ("model: [", r"row\.yaml: not valid YAML.*line 1"),
+        ("- 1\n", r"row\.yaml: expected keys and values"),
+    ],
+    ids=["unknown", "twice", "missing", "range", "choice", "yaml", "list"],
+)
+def test_mistakes_in_a_row_are_named(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read_row(tmp_path, text)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path):
+    with pytest.raises(UserError) as error:
+        read_row(tmp_path, ROW + "objectiv: mxm\ntrain_fraction: 0\n")
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_misspelt_key_deep_in_a_scale_is_named_with_its_path(tmp_path):
+    text = (suite.EXPERIMENTS / "scales" / "mini.yaml").read_text()
+    path = tmp_path / "scale.yaml"
+    path.write_text(text.replace("fusion: {width:", "fusion: {widht:"))
+    with pytest.raises(UserError, match=r"models\.xxact_nn\.fusion\.widht.*did you mean 'width'"):
+        read_spec(path, Scale)
+
+
+def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
+    text = (suite.EXPERIMENTS / "scales" / "mini.yaml").read_text()
+    path = tmp_path / "scale.yaml"
+    path.write_text(text + "\n")
+    assert isinstance(read_spec(path, Scale).optimizer.peak_lr, float)
+    path.write_text(text.replace("peak_lr:", "start_lr: 5e-7\n  peak_lr:"))
+    assert read_spec(path, Scale).optimizer.start_lr == 5e-7
+
+
+def test_unknown_rows_scales_and_models_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"no row 'nome' \(did you mean 'none'"):
+        suite.load_row("table2/nome")
+    with pytest.raises(UserError, match=r"no scale 'minni' \(did you mean 'mini'"):
+        suite.load_scale("minni")
+    row = read_row(tmp_path, ROW.replace("xxact_nn", "xxact"))
+    with pytest.raises(UserError, match="no model 'xxact'"):
+        resolve(row, suite.load_scale("mini"), "row.yaml")
+
+
+def test_impossible_combinations_are_named(tmp_path):
+    row = read_row(tmp_path, ROW.replace("supervised", "mxm"))
+    with pytest.raises(UserError, match="takes no targets"):
+        resolve(row, suite.load_scale("mini"), "row.yaml")
+    row = read_row(tmp_path, ROW + "transfer: true\n")
+    with pytest.raises(UserError, match="'init'"):
+        resolve(row, suite.load_scale("mini"), "row.yaml")

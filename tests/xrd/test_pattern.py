@@ -1,0 +1,67 @@
+"""Structure to pattern against pymatgen's sticks and a plain sum of Gaussians."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from xxact.errors import UserError
+from xxact.xrd import broaden, reflections, simulate_pattern
+from xxact.xrd.grid import N_POINTS, two_theta_grid
+
+
+def test_real_crystals_equal_pymatgen_smeared_by_numpy(few_crystals, reference, direct_sum):
+    worst, name = 0.0, ""
+    for material, structure in few_crystals.items():
+        sticks = reference(structure)
+        difference = np.abs(simulate_pattern(structure) - direct_sum(sticks.x, sticks.y)).max()
+        worst, name = max((worst, name), (difference, material))
+    print(f"\n{len(few_crystals)} crystals: largest difference {worst:.1e} of 100 ({name})")
+    assert worst < 0.1
+
+
+def test_batched_patterns_are_the_same_patterns(few_crystals):
+    lines = [reflections(structure) for structure in few_crystals.values()]
+    patterns = broaden(
+        torch.from_numpy(np.concatenate([line.two_theta for line in lines])),
+        torch.from_numpy(np.concatenate([line.intensity for line in lines])),
+        torch.from_numpy(np.repeat(np.arange(len(lines)), [len(line) for line in lines])),
+        len(lines),
+    )
+    expected = np.stack([simulate_pattern(structure) for structure in few_crystals.values()])
+    np.testing.assert_allclose(patterns, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1, 2.5])
+@pytest.mark.parametrize("wavelength", ["CuKa", "MoKa"])
+def test_any_width_equals_the_direct_sum(handmade, direct_sum, wavelength, sigma):
+    for structure in handmade.values():
+        lines = reflections(structure, wavelength)
+        pattern = simulate_pattern(structure, wavelength, sigma)
+        assert pattern.shape == (N_POINTS,)
+        assert pattern.dtype == np.float32
+        expected = direct_sum(lines.two_theta, lines.intensity, sigma)
+        np.testing.assert_allclose(pattern, expected, rtol=0, atol=1e-4)
+
+
+def test_a_width_of_nothing_is_refused(handmade):
+    for sigma in (0.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="sigma"):
+            simulate_pattern(handmade["Cu"], sigma=sigma)
+
+
+def test_the_grid_is_that_of_the_paper():
+    grid = two_theta_grid()
+    assert len(grid) == 4250
+    assert grid[0] == 5
+    assert grid[-1] == pytest.approx(89.98)
+
+
+def test_importing_the_package_brings_nothing_heavy():
+    code = (
+        "import sys, xxact.xrd, xxact.xrd.grid; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numba', 'pymatgen', 'moyopy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

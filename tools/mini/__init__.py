@@ -1,0 +1,1 @@
+"""How the embedded data set `mini` is made; `tools/build_mini.py` is the command."""

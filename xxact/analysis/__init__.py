@@ -1,0 +1,1 @@
+"""Result JSON in, tables, figures, verdicts and a report out. Never imports torch or pymatgen."""

@@ -1,0 +1,76 @@
+"""Copy finished result JSON from the runs into the committed results; checkpoints stay behind."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xxact.errors import UserError
+from xxact.experiments.result import (
+    data_path,
+    read_data_summary,
+    read_result,
+    result_files,
+    scales,
+    write_bytes,
+)
+
+COPIED = "copied"
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """One file and what became of it."""
+
+    target: Path
+    state: str
+
+
+def adopt(
+    source: Path, target: Path, runs: Sequence[str] = (), overwrite: bool = False
+) -> list[Adopted]:
+    """Copy every result whose run matches `runs` (all without any), and `data.json` of its scale.
+
+    `runs` are names as `table2/none` or patterns as `table2/*`, with a scale in front if wanted
+    (`mini/table2/*`). Every file is checked before the first is copied: a damaged one, or another
+    result where one is committed already, stops everything.
+    """
+    chosen = list(_chosen(source, runs))
+    if not chosen:
+        wanted = f" that matches {', '.join(runs)}" if runs else ""
+        raise UserError(f"{source} holds no finished result{wanted}")
+    pairs = [(path, target / path.relative_to(source)) for path in chosen]
+    differing = [to for path, to in pairs if to.exists() and to.read_bytes() != path.read_bytes()]
+    if differing and not overwrite:
+        shown = ", ".join(map(str, differing[:5])) + (" ..." if differing[5:] else "")
+        raise UserError(
+            f"{len(differing)} committed file(s) differ from those in {source}: {shown}. "
+            "Name the runs to adopt, or add --overwrite to replace them"
+        )
+    return [_copy(path, to) for path, to in pairs]
+
+
+def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:
+    for scale in scales(source):
+        found = []
+        for path in result_files(source, scale):
+            result = read_result(path)
+            names = (result.run, f"{scale}/{result.run}")
+            if not runs or any(fnmatch.fnmatch(n, wanted) for n in names for wanted in runs):
+                found.append(path)
+        yield from found
+        described = data_path(source, scale)
+        if found and described.exists():
+            read_data_summary(described)
+            yield described
+
+
+def _copy(path: Path, to: Path) -> Adopted:
+    content = path.read_bytes()
+    if to.exists() and to.read_bytes() == content:
+        return Adopted(to, UNCHANGED)
+    write_bytes(to, content)
+    return Adopted(to, COPIED)

@@ -1,0 +1,106 @@
+"""Every table and figure of one scale, written into folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xxact.analysis import confusion, render, scaling
+from xxact.analysis.curves import figure6
+from xxact.analysis.distributions import error_by_element, figure4, figure5
+from xxact.analysis.embeddings import figure2
+from xxact.analysis.provenance import Tree, ordered_scales
+from xxact.analysis.scaling import figure3
+from xxact.analysis.tables import TABLES, View, costs, view
+from xxact.errors import UserError
+
+#: Scale that must be complete, and that is shown when there is no result at all.
+HOME_SCALE = "mini"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, what it shows, and how it is drawn (an empty list: its data is missing)."""
+
+    key: str
+    title: str
+    draw: Callable[[Tree, Tree | None, Path], list[Path]]
+    experiments: tuple[str, ...]
+
+
+_TABLE_2, _TABLES_1_2, _SCALING = ("table2",), ("table1", "table2"), ("scaling",)
+FIGURES = (
+    Figure("figure2", "Figure 2: embeddings in two dimensions", figure2, _TABLES_1_2),
+    Figure("figure3", "Figure 3: error against training-set size", figure3, _SCALING),
+    Figure("figure4", "Figure 4: crystal systems, train and test", figure4, _TABLE_2),
+    Figure("figure5", "Figure 5: elements, train and test", figure5, _TABLE_2),
+    Figure("figure6", "Figure 6: training curves", figure6, _TABLE_2),
+    Figure("confusion", "Confusion of crystal systems (to Table 4)", confusion.figure, _TABLES_1_2),
+    Figure("error_by_element", "Error by element", error_by_element, _TABLES_1_2),
+)
+
+
+ALL_TABLES = (*TABLES, scaling.table)
+
+
+@dataclass
+class Written:
+    """What was written for one scale, and what is missing."""
+
+    scale: str
+    views: list[View]
+    tables: list[Path] = field(default_factory=list)
+    figures: dict[str, list[Path]] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """Cells and figures without data."""
+        cells = [cell for v in self.views for cell in v.missing()]
+        return cells + [f.title for f in FIGURES if not self.figures.get(f.key)]
+
+
+def trees(committed: Path, yours: Path | None) -> Iterator[tuple[Tree, Tree | None]]:
+    """The trees of each scale that the shown one has; at least the home scale."""
+    for scale in ordered_scales(yours or committed) or [HOME_SCALE]:
+        yield Tree(committed, scale), Tree(yours, scale) if yours else None
+
+
+def write_scale(committed: Tree, yours: Tree | None, out: Path) -> Written:
+    """Write tables and figures of one scale under `out`; figures show `yours` where given."""
+    tables = [*(table() for table in ALL_TABLES), costs((committed, yours))]
+    written = Written(committed.scale, [view(table, committed, yours) for table in tables])
+    folder = out / "tables" / committed.scale
+    for filled in written.views:
+        written.tables += _write_table(filled, folder)
+    shown, beside = (yours, committed) if yours else (committed, None)
+    for figure in FIGURES:
+        folder = out / "figures" / committed.scale
+        for suffix in (".png", ".pdf"):
+            (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
+        written.figures[figure.key] = figure.draw(shown, beside, folder)
+    return written
+
+
+def _write_table(filled: View, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        ".md": render.markdown(filled),
+        ".csv": render.csv_text(filled),
+        ".tex": render.latex(filled),
+    }
+    paths = []
+    for suffix, text in texts.items():
+        path = folder / f"{filled.table.key}{suffix}"
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def check_complete(written: list[Written]) -> None:
+    """`UserError` that lists every missing cell of the home scale."""
+    home = next((w for w in written if w.scale == HOME_SCALE), None)
+    missing = home.missing if home else ["every cell: there is no result at this scale"]
+    if missing:
+        lines = "\n  ".join(missing)
+        raise UserError(f"{len(missing)} missing at scale {HOME_SCALE}:\n  {lines}")

@@ -1,0 +1,112 @@
+"""The results of one scale under one root, refused when they do not belong together.
+
+Seeds of one run are averaged only if they share scale, data hash and resolved spec, and the runs of
+one scale stand in one table only if they share the data hash.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xxact.errors import UserError
+from xxact.experiments.result import (
+    DataSummary,
+    Result,
+    data_path,
+    iter_results,
+    read_data_summary,
+    result_path,
+    scales,
+)
+
+#: Order in which scales are shown; others follow alphabetically.
+SCALE_ORDER = ("mini", "mp-small", "mp", "paper")
+#: Keys of a resolved spec that describe a run without changing it.
+PROSE = frozenset({"reproduces", "seed", "title", "description", "notes"})
+
+
+class Tree:
+    """All results of one scale under one root, by run; a run that is absent has no results."""
+
+    def __init__(self, root: str | Path, scale: str) -> None:
+        self.root = Path(root)
+        self.scale = scale
+        self._runs: dict[str, tuple[Result, ...]] = {}
+        first: tuple[Path, str] | None = None
+        for path, result in iter_results(root, scale):
+            sha256 = result.data.manifest_sha256
+            first = first or (path, sha256)
+            _check_data(first, (path, sha256))
+            seeds = self._runs.get(result.run, ())
+            if seeds:
+                _check_spec(self.path(seeds[0]), seeds[0], path, result)
+            self._runs[result.run] = (*seeds, result)
+        self.data = self._read_data(first)
+        self.manifest_sha256 = first[1] if first else self.data and self.data.manifest_sha256
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs that are there, in alphabetical order."""
+        return sorted(self._runs)
+
+    def results(self, run: str) -> tuple[Result, ...]:
+        """The results of a run by seed, empty when it was not run."""
+        return self._runs.get(run, ())
+
+    def path(self, result: Result) -> Path:
+        """The file of a result."""
+        return result_path(self.root, self.scale, result.run, result.seed)
+
+    def _read_data(self, first: tuple[Path, str] | None) -> DataSummary | None:
+        path = data_path(self.root, self.scale)
+        if not path.exists():
+            return None
+        summary = read_data_summary(path)
+        if first:
+            _check_data(first, (path, summary.manifest_sha256))
+        return summary
+
+
+def ordered_scales(*roots: str | Path | None) -> list[str]:
+    """Scales with a result under any of the roots, smallest first."""
+    found = {scale for root in roots if root for scale in scales(root)}
+    known = [scale for scale in SCALE_ORDER if scale in found]
+    return known + sorted(found - set(known))
+
+
+def comparable_spec(result: Result) -> dict[str, Any]:
+    """The resolved spec without its prose: what two results must share to be averaged."""
+    return {k: v for k, v in result.spec.model_dump().items() if k not in PROSE}
+
+
+def spec_differences(a: Result, b: Result) -> list[str]:
+    """Dotted keys in which two resolved specs differ, with both values."""
+    return list(_differences("spec", comparable_spec(a), comparable_spec(b)))
+
+
+def _differences(key: str, a: Any, b: Any):
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(set(a) | set(b)):
+            yield from _differences(f"{key}.{name}", a.get(name), b.get(name))
+    elif a != b:
+        yield f"{key} ({a!r} and {b!r})"
+
+
+def _check_data(first: tuple[Path, str], second: tuple[Path, str]) -> None:
+    if first[1] == second[1]:
+        return
+    raise UserError(
+        f"{first[0]} and {second[0]} were made on different data sets (manifest_sha256 "
+        f"{first[1][:12]} and {second[1][:12]}) and cannot stand in one table; "
+        "move one of them away, or run it again on the same data"
+    )
+
+
+def _check_spec(path: Path, result: Result, other_path: Path, other: Result) -> None:
+    differing = spec_differences(result, other)
+    if differing:
+        raise UserError(
+            f"{path} and {other_path} are seeds of one run but differ in {', '.join(differing)}; "
+            "they cannot be averaged: move one of them away, or run it again"
+        )

@@ -1,0 +1,143 @@
+"""Batches from a store whose columns live on the device: gathered by index, broadened there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from xxact.data.store import Store
+from xxact.errors import UserError
+
+#: Widths that compositions are padded to: few, so that compiled kernels are reused.
+COMPOSITION_SIZES = (4, 6, 8, 12, 20)
+
+#: Standard deviation of the Gaussian that broadens reflections, in degrees 2-theta.
+SIGMA_DEG = 0.1
+
+
+@dataclass
+class Batch:
+    """Inputs of B samples on one device.
+
+    elements: (B, E) int64 atomic numbers, 0 where padded.
+    fractions: (B, E) float32 atomic fractions, 0 where padded.
+    pattern: (B, 4250) float32 in [0, 100], or None where no pattern was asked for.
+    """
+
+    elements: torch.Tensor
+    fractions: torch.Tensor
+    pattern: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        pattern = None if self.pattern is None else self.pattern.to(device)
+        return Batch(self.elements.to(device), self.fractions.to(device), pattern)
+
+
+class DeviceStore:
+    """A store's columns as tensors on `device`; 5 million Alexandria crystals need 2 to 4 GB.
+
+    `xrd=False` leaves the reflections out, for models that read the composition alone.
+    The lengths of the ragged columns are also kept on the host, so that gathering a batch never
+    waits for the device.
+    """
+
+    def __init__(self, store: Store, device: torch.device | str = "cpu", xrd: bool = True):
+        self.store = store
+        self.device = torch.device(device)
+        self.has_xrd = xrd and store.has_xrd
+        self._elements = _Ragged(
+            store.element_offsets, (store.element_z, store.element_fraction), self.device
+        )
+        self._reflections = None
+        if self.has_xrd:
+            self._reflections = _Ragged(
+                store.reflection_offsets, (store.two_theta, store.intensity), self.device
+            )
+        self._values: dict[str, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return self.store.n
+
+    def gather(
+        self, indices: torch.Tensor | np.ndarray, pattern: bool = True, sigma: float = SIGMA_DEG
+    ) -> Batch:
+        """The samples `indices` (B,), in that order.
+
+        Indices on the CPU (a NumPy array or a tensor) need no wait for the device; those on
+        another device are copied to the host first. `pattern=False` skips the broadening, `sigma`
+        is its width in degrees 2-theta.
+        """
+        host = _on_host(indices)
+        elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
+        if not (pattern and self._reflections is not None):
+            return Batch(elements.long(), fractions)
+        from xxact.xrd.broadening import broaden
+
+        two_theta, intensity, row = self._reflections.flat(host)
+        return Batch(
+            elements.long(),
+            fractions,
+            broaden(two_theta, intensity, row, len(host), sigma),  # (B, 4250)
+        )
+
+    def targets(self, name: str, indices: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """(B,) values of a target: float32 with NaN, or int64 classes with -1, where missing."""
+        if name not in self._values:
+            self._values[name] = torch.from_numpy(self.store.values(name)).to(self.device)
+        return self._values[name][_to(_on_host(indices), self.device)]
+
+
+class _Ragged:
+    """Columns of rows of different lengths: row i is entries offsets[i] to offsets[i + 1]."""
+
+    def __init__(self, offsets: np.ndarray, columns: tuple[np.ndarray, ...], device: torch.device):
+        self._offsets = np.array(offsets)
+        self._lengths = np.diff(self._offsets)
+        self._device = device
+        self._columns = [torch.from_numpy(np.array(column)).to(device) for column in columns]
+
+    def padded(self, rows: np.ndarray, sizes: tuple[int, ...]) -> list[torch.Tensor]:
+        """(B, E) of each column, 0 beyond a row's end; E is the least of `sizes` that will do."""
+        lengths = self._lengths[rows]
+        longest = int(lengths.max(initial=1))
+        width = min((size for size in sizes if size >= longest), default=longest)
+        column = np.arange(width)
+        inside = column < lengths[:, None]  # (B, E)
+        position = np.where(inside, self._offsets[rows][:, None] + column, 0)  # (B, E)
+        inside, position = _to(inside, self._device), _to(position, self._device)
+        return [values[position] * inside for values in self._columns]
+
+    def flat(self, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """(R,) of each column, row after row, and the (R,) int64 place in `rows` of each entry."""
+        total = int(self._lengths[rows].sum())
+        start = _to(self._offsets[rows], self._device)  # (B,)
+        length = _to(self._lengths[rows], self._device)  # (B,)
+        place = torch.arange(len(rows), device=self._device)  # (B,)
+        row = torch.repeat_interleave(place, length, output_size=total)  # (R,)
+        shift = start - (length.cumsum(0) - length)  # (B,)
+        position = torch.arange(total, device=self._device) + shift[row]  # (R,)
+        return *(values[position] for values in self._columns), row
+
+
+def _on_host(indices: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Indices as a NumPy array of int64; `UserError` if they are no list of integers."""
+    host = indices.cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(indices)
+    if host.ndim != 1 or host.dtype.kind not in "iu":
+        raise UserError(
+            f"indices must be a list of integers, got {host.dtype} of shape {host.shape}"
+        )
+    return host.astype(np.int64, copy=False)
+
+
+def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The array on a device; copies to a GPU do not wait."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

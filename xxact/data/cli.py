@@ -1,0 +1,220 @@
+"""`xxact data prepare | info | verify | fetch`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from xxact.data.elements import SYMBOLS
+from xxact.data.store import FAILURES, PARTS, Store, open_store
+from xxact.data.targets import CRYSTAL_SYSTEM
+from xxact.errors import UserError
+
+
+def add_parser(subparsers) -> None:
+    """Register `data` and its commands; each parsed result has a `func(args) -> exit code`."""
+    data = subparsers.add_parser("data", help="prepare, inspect and download data sets")
+    commands = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
+    _add_prepare(commands)
+    info = commands.add_parser("info", help="what a data set holds")
+    info.add_argument("directory", type=Path, metavar="DIR")
+    info.set_defaults(func=_info)
+    verify = commands.add_parser("verify", help="compare a data set's files with their hashes")
+    verify.add_argument("directory", type=Path, metavar="DIR")
+    verify.set_defaults(func=_verify)
+    _add_fetch(commands)
+
+
+def _add_prepare(commands) -> None:
+    parser = commands.add_parser(
+        "prepare",
+        help="make a data set from files of crystals or formulas",
+        description="Interrupted, the same command goes on where it stopped.",
+    )
+    add = parser.add_argument
+    add("--source", required=True, choices=("csv", "alexandria", "mini"))
+    add(
+        "--input",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[PART=]FILE",
+        help="files; train=FILE, validation=FILE, test=FILE keep a given split",
+    )
+    add("--out", required=True, type=Path, metavar="DIR")
+    add("--name", help="name of the data set in results (default: that of DIR)")
+    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+    add(
+        "--column",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="a column under another name, e.g. formation_energy_per_atom=e_form or id=code",
+    )
+    add(
+        "--target",
+        action="append",
+        default=[],
+        metavar="NAME:UNIT=COLUMN",
+        help="a further regression target, e.g. bulk_modulus:GPa=K_VRH",
+    )
+    add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
+    add("--overwrite", action="store_true", help="replace another data set in DIR")
+    parser.set_defaults(func=_prepare)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from xxact.data.prepare import prepare, report
+    from xxact.data.source import Columns, parse_columns, parse_inputs
+
+    if args.source == "mini":
+        inputs, columns = args.input, Columns()
+        if args.column or args.target:
+            raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
+    else:
+        inputs = parse_inputs(args.input)
+        columns = parse_columns(args.column, args.target, _known_columns(args.source))
+    prepared = prepare(
+        args.source,
+        inputs,
+        args.out,
+        name=args.name,
+        columns=columns,
+        symprec=args.symprec,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    return report(prepared)
+
+
+def _known_columns(source: str) -> dict[str, str]:
+    if source == "alexandria":
+        from xxact.data.alexandria_source import KNOWN_KEYS
+
+        return KNOWN_KEYS
+    from xxact.data.csv_source import KNOWN_COLUMNS
+
+    return KNOWN_COLUMNS
+
+
+def _info(args: argparse.Namespace) -> int:
+    print(describe(open_store(args.directory)))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    store = open_store(args.directory)
+    problems = store.verify()
+    if problems:
+        lines = "\n  ".join(problems)
+        raise UserError(f"{store.path} is damaged; prepare it again:\n  {lines}")
+    n = len(store.manifest["columns"]) + len(store.manifest["files"])
+    print(f"{store.path}: {n} files agree with the manifest")
+    return 0
+
+
+def _add_fetch(commands) -> None:
+    parser = commands.add_parser(
+        "fetch",
+        help="download a public data set",
+        description="Downloads resume; files that are there already and whole are kept.",
+    )
+    sets = parser.add_subparsers(dest="data_set", metavar="SET", required=True)
+    mp = sets.add_parser("mp", help="34,010 Materials Project crystals, as one CSV (about 50 MB)")
+    mp.add_argument("--out", type=Path, default=Path("data/raw/mp"), metavar="DIR")
+    mp20 = sets.add_parser("mp20", help="CDVAE's MP-20: train.csv, val.csv, test.csv")
+    mp20.add_argument("--out", type=Path, default=Path("data/raw/mp20"), metavar="DIR")
+    alexandria = sets.add_parser("alexandria", help="Alexandria 3D (PBE), 2024.12.15")
+    alexandria.add_argument("--out", type=Path, default=Path("data/raw/alexandria"), metavar="DIR")
+    alexandria.add_argument(
+        "--files", default="", metavar="RANGE", help="a part of them, e.g. 0-2 or 0,3,7 (all)"
+    )
+    for command in (mp, mp20, alexandria):
+        command.set_defaults(func=_fetch)
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from xxact.data import fetch
+
+    if args.data_set == "alexandria":
+        fetch.alexandria(args.out, fetch.parse_ranges(args.files))
+    elif args.data_set == "mp20":
+        fetch.mp20(args.out)
+    else:
+        fetch.mp(args.out)
+    return 0
+
+
+def describe(store: Store) -> str:
+    """Counts by part, crystal systems, elements, target ranges and failures, as text."""
+    manifest = store.manifest
+    lines = [
+        f"{store.name}: {store.n:,} samples ({manifest['kind']}), store {store.sha256[:12]}",
+        "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
+        f"split: {manifest['split']['rule']}",
+        *_table("part", _parts(store)),
+    ]
+    if store.has_xrd:
+        reflections = len(store.intensity) / max(1, store.n)
+        lines.append(
+            f"symprec: {manifest['symprec']} angstrom, wavelength: "
+            f"{manifest['wavelength_angstrom']} angstrom, reflections a sample: {reflections:.0f}"
+        )
+    size = sum((store.path / file).stat().st_size for file in manifest["columns"])
+    lines.append(f"size: {size:,} bytes, {size / max(1, store.n):.0f} a sample")
+    lines += _targets(store)
+    if "space_group.npy" in manifest["columns"]:
+        lines += _table("crystal system", _crystal_systems(store))
+    lines += _elements(store)
+    failures = manifest["failures"]
+    lines.append(f"unusable rows: {sum(failures.values()):,}")
+    lines += [f"  {reason}: {n:,}" for reason, n in failures.items()]
+    if failures:
+        lines.append(f"  (each with its reason: {store.path / FAILURES})")
+    return "\n".join(lines)
+
+
+def _parts(store: Store) -> list[tuple]:
+    order = ("train", "validation", "test", "audit")
+    return [(p, {"samples": int((store.part == PARTS[p]).sum())}) for p in order]
+
+
+def _crystal_systems(store: Store) -> list[tuple]:
+    values = store.values(CRYSTAL_SYSTEM.name)
+    names = [*CRYSTAL_SYSTEM.classes, "unknown"]
+    rows = []
+    for k, name in enumerate(names):
+        mask = values == (-1 if name == "unknown" else k)
+        counts = {p: int((mask & (store.part == c)).sum()) for p, c in reversed(PARTS.items())}
+        if name != "unknown" or mask.any():
+            rows.append((name, counts))
+    return rows
+
+
+def _table(title: str, rows: list[tuple]) -> list[str]:
+    """Rows of (name, {column: count}) with thousands separated, right-aligned."""
+    columns = list(rows[0][1])
+    lines = [f"{title + ':':<16}" + "".join(f"{c:>12}" for c in columns)]
+    return lines + [f"  {name:<14}" + "".join(f"{r[c]:>12,}" for c in columns) for name, r in rows]
+
+
+def _targets(store: Store) -> list[str]:
+    lines = [f"{'target:':<40}{'known':>10}{'least':>12}{'mean':>12}{'most':>12}"]
+    for name, unit in store.manifest["targets"].items():
+        values = store.values(name).astype(np.float64)
+        known = values[~np.isnan(values)]
+        numbers = (known.min(), known.mean(), known.max()) if len(known) else (np.nan,) * 3
+        label = f"  {name}" + (f" ({unit})" if unit else "")
+        lines.append(f"{label:<39} {len(known):>10,}" + "".join(f"{x:>12.4g}" for x in numbers))
+    return lines
+
+
+def _elements(store: Store) -> list[str]:
+    counts = Counter(np.asarray(store.element_z).tolist())
+    cells = [f"{SYMBOLS[z]} {n:,}" for z, n in counts.most_common()]
+    rows = [cells[k : k + 10] for k in range(0, len(cells), 10)]
+    return [f"elements ({len(cells)}), samples with each:", *("  " + ", ".join(r) for r in rows)]

@@ -1,0 +1,154 @@
+"""Computing the shards of a preparation: read, spread over workers, skip what is there."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from xxact.data.progress import Progress
+from xxact.data.shard import ROWS, make_shard
+from xxact.data.source import READ_ERRORS, Input, RawRow, Source, UnreadableInput
+from xxact.data.store import write_atomically
+from xxact.data.workers import WorkerPool
+
+
+@dataclass
+class Job:
+    """An input on its way through the shards.
+
+    directory: where its shards go; its name hashes all that their content depends on.
+    sha256, size: of the file's bytes; None where it cannot be opened.
+    shards: how many shards it has, once it was read through.
+    broken: why it could not be read to its end.
+    """
+
+    entry: Input
+    sha256: str | None
+    size: int
+    directory: Path
+    shards: int = 0
+    broken: str = ""
+
+
+def compute_shards(source: Source, jobs: list[Job], symprec: float, workers: int) -> None:
+    """Make every shard that is not there yet, at most a few per worker in flight."""
+    tally = _Tally(jobs)
+    pending: set[Future] = set()
+    with WorkerPool(workers) as pool:
+        for job in jobs:
+            job.directory.mkdir(parents=True, exist_ok=True)
+            finished = _finished(job)
+            if finished:
+                tally.found_finished(job, finished)
+                continue
+            for path, rows in _cut(source, job, tally):
+                counts = path.with_suffix(".json")
+                if counts.exists():
+                    tally.add(json.loads(counts.read_text()), found=True)
+                    continue
+                pending.add(pool.submit(_shard_with_counts, path, source, symprec, rows))
+                while len(pending) >= 2 * workers:
+                    pending = _collect(pending, tally)
+            tally.input_read(job)
+            _mark_read(job)
+        while pending:
+            pending = _collect(pending, tally)
+    tally.show(last=True)
+
+
+def _shard_with_counts(path: Path, source: Source, symprec: float, rows: list[RawRow]) -> dict:
+    """A shard and, after it, its counts: where these are, the shard is whole."""
+    counts = make_shard(path, source, symprec, rows)
+    write_atomically(path.with_suffix(".json"), json.dumps(counts).encode())
+    return counts
+
+
+def _collect(pending: set[Future], tally: _Tally) -> set[Future]:
+    done, left = wait(pending, return_when=FIRST_COMPLETED)
+    for future in done:
+        tally.add(future.result())
+    return left
+
+
+def _cut(source: Source, job: Job, tally: _Tally) -> Iterator[tuple[Path, list[RawRow]]]:
+    """The raw rows of an input by shard; where it breaks off, a last row says why."""
+    with open(job.entry.path, "rb") as stream:
+        rows = _rows_and_breakage(source, job, stream)
+        while block := list(islice(rows, ROWS)):
+            tally.position(job, stream, len(block))
+            yield job.directory / f"{job.shards:06d}.npz", block
+            job.shards += 1
+
+
+def _rows_and_breakage(source: Source, job: Job, stream: io.BufferedReader) -> Iterator[RawRow]:
+    try:
+        yield from source.read(stream, job.entry.path)
+    except (UnreadableInput, *READ_ERRORS) as error:
+        job.broken = str(error) or type(error).__name__
+        yield RawRow(job.entry.path.name, reason="unreadable_input", message=job.broken)
+
+
+def _mark_read(job: Job) -> None:
+    """Note that the input was read through, so that a restart need not read it again."""
+    fields = {"shards": job.shards, "broken": job.broken}
+    write_atomically(job.directory / "read.json", json.dumps(fields).encode())
+
+
+def _finished(job: Job) -> list[dict] | None:
+    """Counts of each shard if the input was read through and all its shards are there."""
+    mark = job.directory / "read.json"
+    if not mark.exists():
+        return None
+    fields = json.loads(mark.read_text())
+    files = [job.directory / f"{k:06d}.json" for k in range(fields["shards"])]
+    if not all(file.exists() for file in files):
+        return None
+    job.shards, job.broken = fields["shards"], fields["broken"]
+    return [json.loads(file.read_text()) for file in files]
+
+
+class _Tally:
+    """Counts for the progress line; the total follows from how far the files have been read."""
+
+    def __init__(self, jobs: list[Job]):
+        self._sizes = {id(job): max(1, job.size) for job in jobs}
+        self._read_bytes = {id(job): 0 for job in jobs}
+        self._rows_read = self._done = self._failed = 0
+        self._progress = Progress("rows")
+
+    def position(self, job: Job, stream: io.BufferedReader, rows: int) -> None:
+        """A block of rows was read from `stream`."""
+        self._rows_read += rows
+        if not stream.closed:
+            self._read_bytes[id(job)] = stream.tell()
+
+    def input_read(self, job: Job) -> None:
+        """An input was read to its end."""
+        self._read_bytes[id(job)] = self._sizes[id(job)]
+
+    def found_finished(self, job: Job, counts: list[dict]) -> None:
+        """An input whose shards are all there."""
+        self.input_read(job)
+        for entry in counts:
+            self._rows_read += entry["stored"] + entry["failed"]
+            self.add(entry, found=True)
+
+    def add(self, counts: dict, found: bool = False) -> None:
+        """A shard is done."""
+        rows = counts["stored"] + counts["failed"]
+        self._done += rows
+        self._failed += counts["failed"]
+        if found:
+            self._progress.skip(rows)
+        self.show()
+
+    def show(self, last: bool = False) -> None:
+        """Draw the line."""
+        fraction = sum(self._read_bytes.values()) / sum(self._sizes.values())
+        total = self._rows_read / fraction if fraction > 0 else None
+        self._progress.update(self._done, total, f"{self._failed:,} unusable", last=last)

@@ -1,0 +1,197 @@
+"""Downloads that resume, retry, notice a stalled line, and check size and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from xxact import __version__
+from xxact.data.progress import Progress
+from xxact.errors import UserError
+
+_CHUNK = 1 << 18
+_HEADERS = {"User-Agent": f"xxact/{__version__}", "Accept-Encoding": "identity"}
+_FOREVER = (400, 401, 403, 404, 405, 410, 451)
+_LINE_FAULTS = (OSError, http.client.HTTPException)  # timeouts and refusals are OSErrors
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a file must be: its size in bytes and its hash, as far as they are published."""
+
+    size: int | None = None
+    algorithm: str = "sha256"
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait: seconds without a byte, tries without progress, seconds between them."""
+
+    stall: float = 30.0
+    tries: int = 6
+    pause: float = 2.0
+
+
+class _Restart(Exception):
+    """The partial file is of no use: begin again."""
+
+
+def download(
+    url: str, path: Path, checks: Checks | None = None, patience: Patience | None = None
+) -> Path:
+    """Download `url` to `path`; a file that is there already and fits the checks is kept.
+
+    What was received is kept in `<path>.partial` and continued, by this call and by later ones,
+    as long as the server says that its file is unchanged. `UserError` when the server refuses,
+    when nothing more arrives in `patience.tries` tries, or when size or hash stay wrong.
+    """
+    checks, patience = checks or Checks(), patience or Patience()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and _is_whole(url, path, checks, patience):
+        return path
+    partial = path.with_name(path.name + ".partial")
+    failures = 0
+    while failures < patience.tries:
+        before = _size(partial)
+        try:
+            _continue(url, partial, checks, patience)
+            _check(partial, checks)
+            os.replace(partial, path)
+            _validator_file(partial).unlink(missing_ok=True)
+            return path
+        except _Restart as error:
+            partial.unlink(missing_ok=True)
+            failures, reason = failures + 1, str(error)
+        except urllib.error.HTTPError as error:
+            if error.code in _FOREVER:
+                raise UserError(f"{url}: the server answers {error.code} {error.reason}") from error
+            failures, reason = failures + 1, f"{error.code} {error.reason}"
+        except _LINE_FAULTS as error:
+            failures = 1 if _size(partial) > before else failures + 1
+            reason = str(error) or type(error).__name__
+        time.sleep(min(60.0, patience.pause * 2 ** (failures - 1)) if patience.pause else 0.0)
+    raise UserError(
+        f"{url}: gave up after {patience.tries} tries ({reason}); run the same command again to "
+        f"go on from the {_size(partial):,} bytes in {partial}"
+    )
+
+
+def read_text(url: str, patience: Patience | None = None) -> str:
+    """A small text (an index page, a list of hashes); `UserError` if it cannot be had."""
+    patience = patience or Patience()
+    reason = ""
+    for attempt in range(patience.tries):
+        try:
+            with _open(url, {}, patience) as response:
+                return response.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            reason = f"{error.code} {error.reason}"
+            if error.code in _FOREVER:
+                break
+        except _LINE_FAULTS as error:
+            reason = str(error) or type(error).__name__
+        time.sleep(patience.pause * 2**attempt)
+    raise UserError(f"{url} cannot be read: {reason}")
+
+
+def _open(url: str, headers: dict, patience: Patience, method: str = "GET"):
+    request = urllib.request.Request(url, headers=_HEADERS | headers, method=method)
+    return urllib.request.urlopen(request, timeout=patience.stall)
+
+
+def _is_whole(url: str, path: Path, checks: Checks, patience: Patience) -> bool:
+    """Whether the file at `path` is the one to download, as far as that can be known."""
+    if checks.size is not None or checks.digest is not None:
+        try:
+            _check(path, checks)
+        except _Restart:
+            return False
+        return True
+    try:
+        with _open(url, {}, patience, "HEAD") as response:
+            length = response.headers.get("Content-Length")
+    except _LINE_FAULTS:
+        return True
+    return length is None or int(length) == path.stat().st_size
+
+
+def _continue(url: str, partial: Path, checks: Checks, patience: Patience) -> None:
+    """Receive what is missing; an `OSError` where the line breaks, stalls or ends too early."""
+    have, validator = _size(partial), _validator(partial)
+    if checks.size is not None and have == checks.size:
+        return
+    ranged = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
+    try:
+        response = _open(url, ranged, patience)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            raise _Restart("the server has fewer bytes than the partial file") from error
+        raise
+    with response:
+        resumed = response.status == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _Restart("the server continued from another place")
+        _note_validator(partial, response.headers)
+        length = response.headers.get("Content-Length")
+        start = have if resumed else 0
+        end = None if length is None else start + int(length)
+        _receive(response, partial, start, end)
+
+
+def _receive(response, partial: Path, start: int, end: int | None) -> None:
+    progress = Progress(partial.name.removesuffix(".partial") + " (bytes)")
+    progress.skip(start)
+    done = start
+    with open(partial, "ab" if start else "wb") as stream:
+        while block := response.read1(_CHUNK):
+            stream.write(block)
+            done += len(block)
+            progress.update(done, end)
+    if end is not None and done < end:
+        raise ConnectionError(f"the line broke after {done:,} of {end:,} bytes")
+    progress.update(done, end, last=True)
+
+
+def _check(path: Path, checks: Checks) -> None:
+    """`_Restart` if the file is not the one that is published."""
+    size = path.stat().st_size
+    if checks.size is not None and size != checks.size:
+        raise _Restart(f"it has {size:,} bytes, {checks.size:,} are published")
+    if checks.digest is None:
+        return
+    digest = hashlib.new(checks.algorithm)
+    with open(path, "rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    if digest.hexdigest() != checks.digest.lower():
+        raise _Restart(f"its {checks.algorithm} differs from the published one")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _validator_file(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".json")
+
+
+def _validator(partial: Path) -> str | None:
+    """What identifies the version of the server's file that the partial file belongs to."""
+    try:
+        return json.loads(_validator_file(partial).read_text())["validator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note_validator(partial: Path, headers) -> None:
+    etag, modified = headers.get("ETag"), headers.get("Last-Modified")
+    validator = modified if etag is None or etag.startswith("W/") else etag
+    _validator_file(partial).write_text(json.dumps({"validator": validator}))

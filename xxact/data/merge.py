@@ -1,0 +1,169 @@
+"""Merging shards into a store: two passes that stream, duplicates dropped, manifest last."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from xxact.data.compute import Job
+from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
+from xxact.data.source import Source
+from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, hash_file, write_atomically
+from xxact.errors import UserError
+
+
+def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
+    """Stream the shards into the columns, drop repeated ids, write failures and the manifest."""
+    shards = [(job, job.directory / f"{k:06d}.npz") for job in jobs for k in range(job.shards)]
+    sizes = _Sizes(shards)
+    failures = _FailureWriter(out / FAILURES)
+    if not sizes.n:
+        for _, path in shards:
+            failures.extend(read_failures(np.load(path)["failures"]))
+        failures.finish()
+        raise UserError(
+            f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
+            f"({failures.summary()}); {out / FAILURES} lists each with its reason"
+        )
+    writers = _writers(source, out, sizes)
+    parts: Counter[int] = Counter()
+    start = 0
+    for job, path in shards:
+        with np.load(path) as shard:
+            keep = sizes.keep[start : start + len(shard["ids"])]
+            start += len(keep)
+            parts.update(_append(source, writers, job, shard, keep))
+            failures.extend(read_failures(shard["failures"]))
+            repeated = [i.decode() for i in shard["ids"][~keep]]
+            failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
+    columns = {w.file: w.finish() for w in writers.values()}
+    counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
+    files = {FAILURES: failures.finish()}
+    counts |= {"failures": dict(sorted(failures.reasons.items()))}
+    manifest = manifest | counts | {"columns": columns, "files": files}
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+class _Sizes:
+    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes."""
+
+    def __init__(self, shards: list[tuple[Job, Path]]):
+        self.id_bytes = 1
+        hashes = [np.empty(0, np.uint64)]
+        for _, path in shards:
+            with np.load(path) as shard:
+                hashes.append(shard["id_hash"])
+                self.id_bytes = max(self.id_bytes, shard["ids"].dtype.itemsize)
+        self.keep = _first_occurrences(np.concatenate(hashes))
+        self.n = int(self.keep.sum())
+        self.elements = self.reflections = start = 0
+        for _, path in shards:
+            with np.load(path) as shard:
+                keep = self.keep[start : start + len(shard["id_hash"])]
+                start += len(keep)
+                self.elements += int(shard["n_elements"][keep].sum())
+                if len(shard["n_reflections"]):
+                    self.reflections += int(shard["n_reflections"][keep].sum(dtype=np.int64))
+
+
+def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
+    """Mask of the rows whose 64-bit hash of the id did not occur before."""
+    order = np.argsort(hashes, kind="stable")
+    first = np.ones(len(hashes), bool)
+    first[order[1:]] = hashes[order[1:]] != hashes[order[:-1]]
+    return first
+
+
+def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter]:
+    plan = {
+        "ids": (f"S{sizes.id_bytes}", sizes.n),
+        "part": ("u1", sizes.n),
+        "element_offsets": ("i8", sizes.n + 1),
+        **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
+        **{f"target_{t.name}": ("f4", sizes.n) for t in source.targets},
+    }
+    if source.has_source_space_group:
+        plan["source_space_group"] = ("u1", sizes.n)
+    if source.kind == "composition+xrd":
+        plan |= {"n_sites": ("i4", sizes.n), "space_group": ("u1", sizes.n)}
+        plan["reflection_offsets"] = ("i8", sizes.n + 1)
+        plan |= {name: (dtype, sizes.reflections) for name, dtype in REFLECTION_COLUMNS.items()}
+    writers = {n: ColumnWriter(out, n, np.dtype(d), rows) for n, (d, rows) in plan.items()}
+    for name in ("element", "reflection"):
+        if f"{name}_offsets" in writers:
+            writers[f"{name}_offsets"].append(np.zeros(1, np.int64))
+    return writers
+
+
+def _append(
+    source: Source,
+    writers: dict[str, ColumnWriter],
+    job: Job,
+    shard: np.lib.npyio.NpzFile,
+    keep: np.ndarray,
+) -> Counter[int]:
+    """Append the kept rows of a shard to every column; returns the count of each part."""
+    part = shard["part"][keep]
+    if job.entry.part is not None:
+        part = np.full_like(part, PARTS[job.entry.part])
+    writers["part"].append(part)
+    values = shard["values"]
+    for k, target in enumerate(source.targets):
+        writers[f"target_{target.name}"].append(values[keep, k])
+    for name in ("ids", "n_sites", "space_group", "source_space_group"):
+        if name in writers:
+            writers[name].append(shard[name][keep])
+    _append_rows(writers, "element_offsets", shard, "n_elements", ELEMENT_COLUMNS, keep)
+    if "reflection_offsets" in writers:
+        _append_rows(
+            writers, "reflection_offsets", shard, "n_reflections", REFLECTION_COLUMNS, keep
+        )
+    codes, counts = np.unique(part, return_counts=True)
+    return Counter(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
+
+
+def _append_rows(writers, offsets: str, shard, lengths: str, columns: dict, keep) -> None:
+    """Append ragged columns, and their offsets counted on from the last shard's end."""
+    n = shard[lengths].astype(np.int64)
+    rows = np.repeat(keep, n)
+    writer = writers[offsets]
+    ends = writer.last + np.cumsum(n[keep])
+    writer.append(ends)
+    for name in columns:
+        writers[name].append(shard[name][rows])
+
+
+class _FailureWriter:
+    """`failures.csv`, written as the shards come; counts the failures by reason."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        self._stream = open(self._partial, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._writer = csv.writer(self._stream, lineterminator="\n")
+        self._writer.writerow(["id", "reason", "message"])
+        self.reasons: Counter[str] = Counter()
+
+    def extend(self, failures: list[tuple[str, str, str]]) -> None:
+        """Write (id, reason, message) rows."""
+        if failures and not self.reasons:
+            self._first = f"{failures[0][0]}: {failures[0][2]}"
+        self._writer.writerows(failures)
+        self.reasons.update(reason for _, reason, _ in failures)
+
+    def summary(self) -> str:
+        """The reasons with their counts, in one line."""
+        if not self.reasons:
+            return "it holds no rows"
+        counts = ", ".join(f"{reason}: {n}" for reason, n in self.reasons.most_common())
+        return f"{counts}; the first: {self._first}"
+
+    def finish(self) -> str:
+        """Close the file, give it its name, and return its SHA-256."""
+        self._stream.close()
+        self._partial.replace(self._path)
+        return hash_file(self._path)

@@ -1,0 +1,198 @@
+"""What a source of crystals has to offer, and how its files are opened.
+
+A source splits a file into raw rows (in the parent process, so it must be quick) and turns a raw
+row into a `Row` and its crystal (in a worker). A new source is one class with these methods.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from xxact.data.store import PARTS
+from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, UNITS
+from xxact.errors import UserError
+from xxact.xrd.crystal import Crystal
+
+#: What opening or reading a damaged or foreign file raises.
+READ_ERRORS = (OSError, EOFError, lzma.LZMAError, UnicodeError)
+
+_MAGIC = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+_MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input file and the part it belongs to (None: parts follow from the hash of the id)."""
+
+    path: Path
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row as the file has it. `id` is where it stands until the row's own id is known."""
+
+    id: str
+    content: object = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One material: what its structure or formula is read from, and its values."""
+
+    id: str
+    content: object
+    values: tuple[float, ...]
+    source_space_group: int = 0
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """A regression target: its unit and the column or key it is read from."""
+
+    name: str
+    unit: str
+    column: str
+
+
+class RowError(Exception):
+    """A row that cannot be used. `reason` is what failures are counted by."""
+
+    def __init__(self, reason: str, message: str, identifier: str | None = None):
+        super().__init__(message)
+        self.reason = reason
+        self.identifier = identifier
+
+
+class UnreadableInput(Exception):
+    """A file that cannot be read, or not to its end; the rows before are kept."""
+
+
+class Source(Protocol):
+    """Picklable; `kind`, `targets` and `has_source_space_group` hold for all of its inputs."""
+
+    kind: str
+    targets: tuple[TargetColumn, ...]
+    has_source_space_group: bool
+
+    def settings(self) -> dict:
+        """Everything beside the files' bytes that the rows depend on, as JSON."""
+
+    def read(self, stream: IO[bytes], path: Path) -> Iterator[RawRow]:
+        """Raw rows of an input opened in binary mode; `UnreadableInput` where it breaks off."""
+
+    def decode(self, raw: RawRow) -> Row:
+        """Id and values of a row; `RowError` if it has none."""
+
+    def crystal(self, row: Row) -> Crystal:
+        """The structure of a row (kind "composition+xrd")."""
+
+    def formula(self, row: Row) -> str:
+        """The formula of a row (kind "composition")."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the user said about columns: `names` maps ours to theirs, `targets` adds targets."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    targets: tuple[TargetColumn, ...] = ()
+
+
+def parse_inputs(texts: list[str]) -> list[Input]:
+    """Inputs of the form `FILE`, or `PART=FILE` to keep a given split; `UserError` if mixed."""
+    inputs = [_parse_input(text) for text in texts]
+    if not inputs:
+        raise UserError("no input: name at least one file with --input FILE")
+    for entry in inputs:
+        if not entry.path.exists():
+            raise UserError(f"there is no input file {entry.path}")
+        if entry.path.is_dir():
+            raise UserError(f"the input {entry.path} is a directory; name the files in it")
+    if len({entry.part is None for entry in inputs}) > 1:
+        raise UserError(
+            "some inputs have a part (--input train=FILE) and some have none; give all or none"
+        )
+    return inputs
+
+
+def _parse_input(text: str) -> Input:
+    match = re.fullmatch(r"([A-Za-z_]+)=(.+)", text)
+    if match is None or Path(text).exists():
+        return Input(Path(text))
+    name = {"val": "validation", "valid": "validation"}.get(match[1].lower(), match[1].lower())
+    if name not in PARTS:
+        raise UserError(
+            f"--input {text}: there is no part '{match[1]}'; "
+            f"the parts are: train, validation (or val), test, audit"
+        )
+    return Input(Path(match[2]), name)
+
+
+def parse_columns(columns: list[str], targets: list[str], known: Mapping[str, str]) -> Columns:
+    """`OURS=THEIRS` and `NAME[:UNIT]=COLUMN` as typed; `known` maps the names that may be ours.
+
+    Keys of `known` are what may stand on the left, its values the canonical names.
+    """
+    names = {}
+    for text in columns:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not theirs or ours not in known:
+            raise UserError(
+                f"--column {text}: write OURS=THEIRS, where OURS is one of "
+                f"{', '.join(sorted(known))} (other regression targets: --target NAME:UNIT=COLUMN)"
+            )
+        names[known[ours]] = theirs
+    return Columns(names, tuple(_parse_target(text) for text in targets))
+
+
+def _parse_target(text: str) -> TargetColumn:
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(.+)", text)
+    if match is None or match[1] in (CRYSTAL_SYSTEM.name, SPACE_GROUP.name):
+        raise UserError(
+            f"--target {text}: write NAME:UNIT=COLUMN, e.g. bulk_modulus:GPa=K_VRH, with NAME in "
+            "lower case, digits and underscores (crystal system and space group are computed)"
+        )
+    name, unit, column = match.groups()
+    return TargetColumn(name, UNITS.get(name, "") if unit is None else unit, column)
+
+
+def decompressed(stream: IO[bytes]) -> IO[bytes]:
+    """The content of a plain, gzip, xz or bzip2 stream, told apart by its first bytes."""
+    head = stream.read(6)
+    stream.seek(0)
+    for magic, opener in _MAGIC.items():
+        if head.startswith(magic):
+            return opener(stream, "rb")
+    return stream
+
+
+def parse_value(value: object, name: str, identifier: str) -> float:
+    """A target's value; NaN where it is missing, `RowError` where it is no finite number."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
+        return float("nan")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("inf")
+    if number in (float("inf"), float("-inf")):
+        raise RowError("invalid_target", f"{name} is not a number: {value!r:.40}", identifier)
+    return number
+
+
+def parse_space_group(value: object) -> int:
+    """A space-group number; 0 where it is missing or none of 1 to 230."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return 0
+    return int(number) if 1 <= number <= 230 and number == int(number) else 0

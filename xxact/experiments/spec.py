@@ -1,0 +1,160 @@
+"""YAML in, typed specs out: the rows of a table and the scales they are run at.
+
+A row says what is trained (`experiments/<table>/<row>.yaml`), a scale how large and how long
+(`experiments/scales/<scale>.yaml`); `resolve` makes a `RunSpec` of the two.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
+
+from xxact.errors import UserError
+from xxact.models.spec import ModelSpec
+from xxact.training.spec import Objective, OptimizerSpec, RunSpec, Spec
+
+#: In a row: the target that no run of Tables 1 and 2 is trained on; the scale names it.
+UNSEEN = "unseen"
+
+AnySpec = TypeVar("AnySpec", bound=BaseModel)
+
+
+class Row(Spec):
+    """One training of a table, whatever the scale. `init` is another row, as `table2/none`."""
+
+    reproduces: str
+    model: str
+    objective: Objective = "supervised"
+    targets: tuple[str, ...] = ()
+    init: str | None = Field(None, pattern=r"^\w+/\w+$")
+    transfer: bool = False
+    train_fraction: float = Field(1.0, gt=0, le=1)
+    epochs_factor: PositiveFloat = 1.0
+
+
+class Phase(Spec):
+    """How long a run takes and how often it is evaluated: depends on what it does."""
+
+    epochs: PositiveFloat
+    evaluations: PositiveInt
+
+
+class Scale(Spec):
+    """How large and how long: data set, models, epochs, batch.
+
+    Evaluations of a training are a multiple of 20, so that one falls on 5, 15 and 25 % of it.
+    """
+
+    description: str
+    data: Path  # folder of the store, relative to the repository
+    prepare: str  # command that makes the store
+    unseen_target: str
+    models: dict[str, ModelSpec]
+    pretraining: Phase
+    training: Phase
+    transfer: Phase
+    batch_size: PositiveInt
+    optimizer: OptimizerSpec = OptimizerSpec()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+def resolve(row: Row, scale: Scale, where: str) -> RunSpec:
+    """The run that `row` is at `scale`; `where` names the row's file in errors."""
+    if row.model not in scale.models:
+        raise UserError(
+            f"{where}: model: the scale has no model '{row.model}'; it has"
+            f" {', '.join(scale.models)}{_did_you_mean(row.model, scale.models)}"
+        )
+    if row.transfer:
+        phase = scale.transfer
+    elif row.objective == "supervised":
+        phase = scale.training
+    else:
+        phase = scale.pretraining
+    try:
+        return RunSpec(
+            **row.model_dump(exclude={"model", "targets", "epochs_factor"}),
+            model=scale.models[row.model],
+            targets=[scale.unseen_target if name == UNSEEN else name for name in row.targets],
+            epochs=phase.epochs * row.epochs_factor,
+            batch_size=scale.batch_size,
+            optimizer=scale.optimizer,
+            precision=scale.precision,
+            evaluations=phase.evaluations,
+        )
+    except ValidationError as error:
+        raise UserError(_explain(error, where, RunSpec, row.model_dump())) from None
+
+
+def read_spec(path: Path, kind: type[AnySpec]) -> AnySpec:
+    """The YAML file at `path` as a `kind`. `UserError` names every mistake in it at once."""
+    try:
+        with path.open() as file:
+            content = yaml.load(file, _StrictLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and values, as 'model: xxact_nn'")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(error, str(path), kind, content)) from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, of which PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _explain(error: ValidationError, where: str, kind: type[BaseModel], content: Any) -> str:
+    """One line for each mistake: file, dotted path, what is wrong, what may have been meant."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        location = [str(part) for part in problem["loc"]]
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            known = _keys_at(kind, location[:-1])
+            message = f"unknown key{_did_you_mean(location[-1], known)}; the keys here are: " + (
+                ", ".join(known)
+            )
+        lines.append(f"{where}: {'.'.join(location) + ': ' if location else ''}{message}")
+    return "\n".join(lines)
+
+
+def _keys_at(kind: Any, location: list[str]) -> list[str]:
+    """Names of the fields of the spec that `location` leads to from `kind`."""
+    for name in location:
+        fields = _fields(kind)
+        kind = fields.get(name, kind)
+    return list(_fields(kind))
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Fields of a pydantic model or dataclass and their types; optional types are unwrapped."""
+    fields = getattr(kind, "model_fields", None) or getattr(kind, "__pydantic_fields__", {})
+
+    def unwrap(annotation: Any) -> Any:
+        options = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
+        return options[-1] if options else annotation
+
+    return {name: unwrap(field.annotation) for name, field in fields.items()}
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,189 @@
+"""The runs of a table: what they are, what each starts from, and how far each is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xxact.errors import UserError
+from xxact.experiments.result import read_result, result_files, result_path
+from xxact.experiments.spec import Row, Scale, _did_you_mean, read_spec, resolve
+from xxact.training.progress import read_progress
+from xxact.training.spec import RunSpec
+
+#: The suite is used from its checkout: specs and results lie beside the package.
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXPERIMENTS = REPOSITORY / "experiments"
+RESULTS = REPOSITORY / "results"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one seed: `name` is `<table>/<row>`, `root` the tree it writes to."""
+
+    name: str
+    scale: str
+    seed: int
+    spec: RunSpec
+    root: Path
+    data: Path
+
+    @property
+    def result_path(self) -> Path:
+        """The result JSON; it exists when the run is finished."""
+        return result_path(self.root, self.scale, self.name, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoints, spec and log."""
+        return self.result_path.with_suffix("")
+
+    @property
+    def model_path(self) -> Path:
+        """Weights of the finished run."""
+        return self.folder / "model.pt"
+
+    @property
+    def init_path(self) -> Path | None:
+        """Weights that the run starts from."""
+        if self.spec.init is None:
+            return None
+        return (
+            result_path(self.root, self.scale, self.spec.init, self.seed).with_suffix("")
+            / "model.pt"
+        )
+
+    @property
+    def command(self) -> str:
+        """What to type to do the run again from a fresh checkout."""
+        table, row = self.name.split("/")
+        return (
+            f"python experiments/{table}/run.py --local --scale {self.scale}"
+            f" --only {row} --seed {self.seed}"
+        )
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return f"{self.name} (seed {self.seed})"
+
+
+def load_scale(name: str) -> Scale:
+    """The scale of that name; `UserError` lists the scales there are."""
+    folder = EXPERIMENTS / "scales"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UserError(
+            f"there is no scale '{name}'{_did_you_mean(name, known)}; the scales are:"
+            f" {', '.join(known)} (in {folder})"
+        )
+    return read_spec(folder / f"{name}.yaml", Scale)
+
+
+def row_names(table: str) -> list[str]:
+    """Rows of a table, as `<table>/<row>`, in alphabetical order."""
+    return [f"{table}/{path.stem}" for path in sorted((EXPERIMENTS / table).glob("*.yaml"))]
+
+
+def load_row(name: str) -> Row:
+    """The row `<table>/<row>`; `UserError` lists the rows there are."""
+    path = EXPERIMENTS / f"{name}.yaml"
+    if not path.exists():
+        table, row = name.split("/")
+        known = [other.split("/")[1] for other in row_names(table)]
+        raise UserError(
+            f"table '{table}' has no row '{row}'{_did_you_mean(row, known)}; its rows are:"
+            f" {', '.join(known)}"
+        )
+    return read_spec(path, Row)
+
+
+def plan(
+    names: Iterable[str],
+    scale_name: str,
+    seeds: Sequence[int],
+    root: Path,
+    data: Path | None = None,
+) -> list[Run]:
+    """The runs `names` with all that they start from, each after what it depends on."""
+    scale = load_scale(scale_name)
+    ordered: dict[str, Row] = {}
+
+    def add(name: str, chain: tuple[str, ...] = ()) -> None:
+        if name in chain:
+            raise UserError(f"these rows start from each other: {' -> '.join([*chain, name])}")
+        row = load_row(name)
+        if row.init is not None:
+            add(row.init, (*chain, name))
+        ordered.setdefault(name, row)
+
+    for name in names:
+        add(name)
+    return [
+        Run(
+            name=name,
+            scale=scale_name,
+            seed=seed,
+            spec=resolve(row, scale, str(EXPERIMENTS / f"{name}.yaml")),
+            root=root,
+            data=data or REPOSITORY / scale.data,
+        )
+        for seed in seeds
+        for name, row in ordered.items()
+    ]
+
+
+def state(run: Run) -> str:
+    """How far a run is: "done", "weights missing", "step k of n" or "not started"."""
+    if run.result_path.exists():
+        return "done" if run.model_path.exists() else "weights missing"
+    progress = read_progress(run.folder)
+    return f"step {progress['step']} of {progress['total']}" if progress else "not started"
+
+
+def unfinished(runs: Sequence[Run]) -> list[Run]:
+    """The runs that have to be trained.
+
+    A finished run whose weights are gone counts only if an unfinished run starts from it.
+    """
+    todo: list[Run] = []
+    for run in reversed(runs):
+        how_far = state(run)
+        needed = any(other.init_path == run.model_path for other in todo)
+        if how_far not in ("done", "weights missing") or (how_far == "weights missing" and needed):
+            todo.insert(0, run)
+    return todo
+
+
+def check_provenance(run: Run, manifest_sha256: str) -> None:
+    """`UserError` if the run's finished result came from another spec or other data."""
+    if not run.result_path.exists():
+        return
+    result = read_result(run.result_path)
+    done, now = result.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
+    differing = [key for key in now if key != "reproduces" and done.get(key) != now[key]]
+    if result.data.manifest_sha256 != manifest_sha256:
+        differing.append("the data set")
+    if differing:
+        raise UserError(
+            f"{run.result_path} is finished, but was made with another value of"
+            f" {', '.join(differing)}: --overwrite trains it again, --runs DIR keeps both"
+        )
+
+
+def discard(run: Run) -> None:
+    """Delete what a run left behind, its result included."""
+    run.result_path.unlink(missing_ok=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def measured_cost(run: Run) -> dict[str, Any] | None:
+    """What the committed result of the same row and scale cost: wall seconds and hardware."""
+    for path in result_files(RESULTS, run.scale):
+        if path.parent == result_path(RESULTS, run.scale, run.name, run.seed).parent:
+            result = read_result(path)
+            return {"wall_s": result.cost.wall_s, "hardware": result.hardware.name}
+    return None

@@ -1,0 +1,158 @@
+"""Sizes of every model, as frozen and validated dataclasses (no torch here).
+
+The defaults are the published sizes; a scale replaces them by smaller ones.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from xxact.xrd.grid import N_POINTS
+
+Size = Annotated[int, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+_CONFIG = ConfigDict(extra="forbid")
+
+#: Which parts each kind of model is made of.
+PARTS = {
+    "xxact_nn": ("composition", "xrd", "fusion"),
+    "crabnet": ("composition",),
+    "xrd_transformer": ("xrd",),
+    "fcn": ("convolution",),
+    "fcn_mlp": ("convolution",),
+}
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class EncoderSpec:
+    """A stack of transformer layers.
+
+    `norm_first` normalises before attention and feed-forward instead of after them and adds a
+    LayerNorm after the last layer; the default is torch's (post-norm, none at the end).
+    """
+
+    width: Size
+    layers: Size
+    heads: Size
+    feedforward: Size
+    dropout: Probability = 0.1
+    norm_first: bool = False
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "EncoderSpec":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class CompositionSpec(EncoderSpec):
+    """CrabNet's encoder: element vectors of `element_width`, fractions in `resolution` steps."""
+
+    width: Size = 512
+    layers: Size = 3
+    heads: Size = 4
+    feedforward: Size = 2048
+    element_width: Size = 200
+    resolution: Size = 5000
+
+    @model_validator(mode="after")
+    def _even(self) -> "CompositionSpec":
+        if self.width % 2:
+            raise ValueError(f"width {self.width} is odd: two fraction encodings share it")
+        return self
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class XRDSpec(EncoderSpec):
+    """Encoder of a pattern of 4250 values, cut into `tokens` windows of equal length."""
+
+    width: Size = 512
+    layers: Size = 3
+    heads: Size = 4
+    feedforward: Size = 1024
+    tokens: Size = 17
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> "XRDSpec":
+        if N_POINTS % self.tokens:
+            raise ValueError(
+                f"tokens {self.tokens} do not divide the {N_POINTS} values of a pattern"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class FusionSpec(EncoderSpec):
+    """Decoder in which XRD tokens are the queries and composition tokens the keys and values."""
+
+    width: Size = 768
+    layers: Size = 12
+    heads: Size = 12
+    feedforward: Size = 2048
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class ConvolutionSpec:
+    """Convolutional trunk of PXRDPIAYN's networks: one block, which halves the length, a channel.
+
+    `dropout` None means the published rate of each kind: 0.2 in `fcn` and 0.1 in `fcn_mlp`;
+    `top_dropout` is the rate on both sides of the last convolution of `fcn`.
+    """
+
+    input_length: Size = N_POINTS
+    channels: tuple[Size, ...] = (16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512)
+    dropout: Probability | None = None
+    top_dropout: Probability = 0.4
+
+    @property
+    def output_length(self) -> int:
+        """Length that is left after the last pooling."""
+        return self.input_length >> len(self.channels)
+
+    @model_validator(mode="after")
+    def _length(self) -> "ConvolutionSpec":
+        if not 1 <= self.output_length <= 2:
+            raise ValueError(
+                f"{len(self.channels)} blocks leave {self.output_length} of {self.input_length} "
+                "values, and 1 or 2 are needed: change the number of channels"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class ModelSpec:
+    """A whole network: its kind and the sizes of the parts that this kind has (`PARTS`).
+
+    A part that is left out takes its published size. `output_widths` are the hidden widths of
+    CrabNet's output network; the other kinds have linear heads.
+    """
+
+    kind: Literal["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp"]
+    composition: CompositionSpec | None = None
+    xrd: XRDSpec | None = None
+    fusion: FusionSpec | None = None
+    convolution: ConvolutionSpec | None = None
+    output_widths: tuple[Size, ...] = (1024, 512, 256, 128)
+
+    @model_validator(mode="after")
+    def _parts(self) -> "ModelSpec":
+        published = {
+            "composition": CompositionSpec,
+            "xrd": XRDSpec,
+            "fusion": FusionSpec,
+            "convolution": ConvolutionSpec,
+        }
+        for part, default in published.items():
+            given = getattr(self, part) is not None
+            if given and part not in PARTS[self.kind]:
+                raise ValueError(f"a model of kind {self.kind} has no part '{part}'")
+            if not given and part in PARTS[self.kind]:
+                object.__setattr__(self, part, default())
+        if self.kind == "xxact_nn" and self.composition.width != self.xrd.width:
+            raise ValueError(
+                f"composition.width {self.composition.width} and xrd.width {self.xrd.width} "
+                "must be equal: the contrastive objective compares their outputs"
+            )
+        return self

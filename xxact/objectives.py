@@ -1,0 +1,109 @@
+"""Training objectives, as pure functions of tensors; every loss is computed in float32.
+
+Batches are B samples; a pattern is 17 windows of 250 values in [0, 100].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from xxact.data.batches import Batch
+    from xxact.models.xxact_nn import XxactNN
+
+MASKED_FRACTION = 0.05
+
+
+def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | float) -> Tensor:
+    """Symmetric cross-entropy of matching B compositions to B patterns, as in CLIP.
+
+    Logits are the cosine similarities of the rows of `composition` (B, W) and `xrd` (B, W) over
+    `temperature`; each row's own partner is the right class among the whole batch.
+    Radford et al., https://arxiv.org/abs/2103.00020.
+    """
+    with torch.autocast(composition.device.type, enabled=False):
+        c = F.normalize(composition.float(), dim=-1)
+        x = F.normalize(xrd.float(), dim=-1)
+        logits = c @ x.T / temperature  # (B, B)
+        own = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def draw_mask(
+    generator: torch.Generator, batch: int, tokens: int = 17, fraction: float = MASKED_FRACTION
+) -> Tensor:
+    """Which tokens to mask, (B, tokens) bool on the generator's device: at least one a sample.
+
+    Each is drawn independently with probability `fraction`; where none was, one is picked at
+    random (that of the smallest uniform number, which is none but a random one).
+    """
+    uniform = torch.rand(batch, tokens, generator=generator, device=generator.device)
+    mask = uniform < fraction
+    return mask.scatter_(1, uniform.argmin(dim=1, keepdim=True), True)
+
+
+def mxm_loss(prediction: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
+    """Masked XRD modelling: squared error of the masked windows, on the scale [0, 100].
+
+    Mean over the 250 values of a window of `prediction` and `windows` (B, 17, 250), then over
+    the windows where `mask` (B, 17) is True, then over the samples.
+    """
+    error = (prediction.float() - windows.float()).square().mean(dim=-1)  # (B, 17)
+    weight = mask.float()
+    return ((error * weight).sum(dim=1) / weight.sum(dim=1)).mean()
+
+
+def slot_losses(output: Tensor, value: Tensor) -> Tensor:
+    """Loss (B,) of each slot: cross-entropy of logits (B, C), squared error of values (B,)."""
+    if output.ndim == 2:
+        return F.cross_entropy(output.float(), value, reduction="none")
+    return (output.float() - value.float()).square()
+
+
+def supervised_loss(output: Tensor, value: Tensor) -> Tensor:
+    """Mean loss of one target: `value` holds standardised numbers (B,) or classes (B,) int64."""
+    return slot_losses(output, value).mean()
+
+
+def multi_target_loss(
+    outputs: Mapping[str, Tensor], values: Mapping[str, Tensor], task: Tensor
+) -> Tensor:
+    """Mean over the slots of a batch of each slot's own task's loss.
+
+    `task` (B,) indexes `outputs` in their order. What `values` holds for a slot of another task
+    (NaN and -1 included) plays no part.
+    """
+    total = torch.zeros(len(task), device=task.device)
+    for i, (name, output) in enumerate(outputs.items()):
+        own = task == i  # (B,)
+        value = torch.where(own, values[name], torch.zeros_like(values[name]))
+        total = total + torch.where(own, slot_losses(output, value), 0.0)
+    return total.mean()
+
+
+def pretraining_loss(
+    model: XxactNN, batch: Batch, kind: str, mask: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Terms of a pretraining objective and, under `loss`, their unweighted sum.
+
+    `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
+    `draw_mask`. The contrastive term always sees the pattern without mask.
+    """
+    masked = "mxm" in kind
+    terms = {}
+    composition = model.encode_composition(batch, cls_only=not masked)
+    if "contrastive" in kind:
+        xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
+        terms["contrastive"] = contrastive_loss(
+            composition.values[:, 0], xrd[:, 0], model.temperature
+        )
+    if masked:
+        fused = model.fuse(model.encode_xrd(batch.pattern, mask), composition)  # (B, 18, W)
+        windows = model.xrd.windows(batch.pattern)  # (B, 17, 250)
+        terms["mxm"] = mxm_loss(model.reconstruct(fused), windows, mask)
+    return {"loss": sum(terms.values()), **terms}

@@ -1,0 +1,1 @@
+"""One training loop: specs, order of data, schedule, engine, checkpoints, evaluation."""

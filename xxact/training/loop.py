@@ -1,0 +1,221 @@
+"""The training loop: every run of the suite, pretraining or supervised, goes through it.
+
+A run is a function of (spec, seed, store, initial weights): the order of the data, masks and
+dropout follow from (seed, step), so a resumed run gives the numbers of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xxact.data.batches import DeviceStore
+from xxact.data.store import Store
+from xxact.data.subset import choose
+from xxact.errors import UserError
+from xxact.models import build_model
+from xxact.models.base import Model
+from xxact.training import checkpoint
+from xxact.training.engine import TorchEngine, pick_device
+from xxact.training.progress import Progress
+from xxact.training.sampler import Sampler
+from xxact.training.schedule import learning_rate
+from xxact.training.signals import StopFlag, Stopped
+from xxact.training.spec import RunSpec
+from xxact.training.task import make_task, targets_of
+
+#: Seconds between checkpoints, beside the one at the end.
+CHECKPOINT_EVERY_S = 30.0
+#: Parts that the learning curve is measured on.
+EVALUATED_PARTS = ("validation", "test")
+
+
+@dataclass
+class State:
+    """Where a run is: everything in a checkpoint besides weights and optimiser."""
+
+    step: int = 0
+    restarts: int = 0
+    wall_s: float = 0.0
+    training_s: float = 0.0  # of wall_s, without evaluations and checkpoints
+    loss_sum: float = 0.0  # since the last evaluation
+    loss_steps: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+def training_rows(store: Store, fraction: float) -> np.ndarray:
+    """Rows of the training part, or of the nested subset of it that a fraction selects."""
+    rows = store.indices("train")
+    return rows if fraction == 1 else rows[choose(store.ids[rows], fraction, seed=0)]
+
+
+def make_model(spec: RunSpec, store: Store) -> Model:
+    """A freshly initialised model of `spec` with a head for each of its targets.
+
+    Raises `UserError` when the store lacks a target or an input of the model.
+    """
+    model = build_model(spec.model, targets_of(spec, store), linear_heads=spec.transfer)
+    if "xrd" in model.uses and not store.has_xrd:
+        raise UserError(
+            f"{store.path} holds compositions only, and the model {spec.model.kind} reads patterns:"
+            " prepare it from a file with a column 'cif', or train crabnet"
+        )
+    return model
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Take over all weights of a finished run but its heads."""
+    weights = checkpoint.load(path)["model"]
+    own = model.state_dict()
+    wanted = [key for key in own if not key.startswith("heads.")]
+    for key in wanted:
+        if key not in weights or weights[key].shape != own[key].shape:
+            raise UserError(
+                f"{path} does not fit this model: {key} is absent or of another shape; start from"
+                " a run of the same model and scale"
+            )
+    model.load_state_dict({key: weights[key] for key in wanted}, strict=False)
+
+
+def evaluation_steps(total: int, evaluations: int) -> set[int]:
+    """Numbers of finished steps after which to evaluate: evenly spaced, the last is `total`."""
+    return {max(1, round(total * k / evaluations)) for k in range(1, evaluations + 1)}
+
+
+class Training:
+    """One run: `run()` brings it to its end from wherever `folder/checkpoint.pt` left it.
+
+    `init` is the `model.pt` of the run to start from. Raises `UserError` when it does not fit.
+    """
+
+    def __init__(
+        self, spec: RunSpec, store: Store, folder: Path, seed: int, init: Path | None = None
+    ) -> None:
+        self._began = time.monotonic()
+        self.spec, self.store, self.folder, self.seed = spec, store, folder, seed
+        device = pick_device()
+        self.train_rows = training_rows(store, spec.train_fraction)
+        torch.manual_seed(seed)
+        self.model = make_model(spec, store)
+        self.model.freeze_for(spec.objective, spec.transfer)
+        data = DeviceStore(store, device, xrd="xrd" in self.model.uses)
+        self.task = make_task(spec, store, data, self.train_rows)
+        self.sampler = Sampler(self.task.rows_by_task, spec.batch_size, seed)
+        self.total = max(1, round(spec.epochs * self.sampler.steps_per_epoch))
+        self.state = State()
+        self.engine = TorchEngine(self.model, spec.optimizer, spec.precision, device)
+        if self.checkpoint_path.exists():
+            saved = checkpoint.load(self.checkpoint_path)
+            self.engine.load(saved["engine"])
+            self.state = State(**saved["state"])
+            self.state.restarts += 1
+        elif init is not None:
+            load_weights(self.model, init)
+        self._earlier_wall_s = self.state.wall_s
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """What an interrupted run goes on from; removed once its result is written."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def model_path(self) -> Path:
+        """The weights of the finished run, for runs that start from it and for predictions."""
+        return self.folder / "model.pt"
+
+    def run(self, progress: Progress) -> None:
+        """Train to the last step and write `model.pt`.
+
+        Raises `Stopped` after saving when a signal asked for it, and `UserError` when the loss is
+        not finite or a checkpoint cannot be written.
+        """
+        evaluate_after = evaluation_steps(self.total, self.spec.evaluations)
+        progress.start(self.state.step, self.total)
+        last_save = time.monotonic()
+        losses: list[Tensor] = []  # not yet looked at: looking waits for the device
+        with StopFlag() as stop:
+            while self.state.step < self.total:
+                began = time.monotonic()
+                losses.append(self._step(self.state.step))
+                self.state.step += 1
+                evaluate = self.state.step in evaluate_after
+                save = stop.requested or time.monotonic() - last_save > CHECKPOINT_EVERY_S
+                if evaluate or save or self.engine.device.type == "cpu":
+                    self._account_for(losses)
+                    losses = []
+                self.state.training_s += time.monotonic() - began
+                if evaluate:
+                    self._evaluate()
+                progress.update(self.state.step, self.state.curve, evaluate)
+                if save:
+                    self.save()
+                    last_save = time.monotonic()
+                if stop.requested and self.state.step < self.total:
+                    raise Stopped(self.state.step, self.total)
+            self.save()
+        content = {"model": self.model.state_dict(), "spec": self.spec.model_dump(mode="json")}
+        checkpoint.save(self.model_path, content | {"standard": self.task.standard})
+
+    def save(self) -> None:
+        """Write `checkpoint.pt`."""
+        self.state.wall_s = self._earlier_wall_s + time.monotonic() - self._began
+        content = {"engine": self.engine.state(), "state": vars(self.state)}
+        checkpoint.save(self.checkpoint_path, content)
+
+    def forget_checkpoint(self) -> None:
+        """Delete what only an unfinished run needs; to be called when its result is written."""
+        self.checkpoint_path.unlink(missing_ok=True)
+
+    def _step(self, step: int) -> Tensor:
+        """One optimiser step; its loss, detached, still on the device."""
+        self.model.train()
+        random = self.seed * 1_000_003 + step
+        torch.manual_seed(random)  # dropout
+        generator = torch.Generator(device=self.engine.device).manual_seed(random)  # masks
+        slots = self.sampler.batch(step)
+        rate = learning_rate(step, self.total, self.spec.optimizer)
+        return self.engine.step(rate, lambda: self.task.loss(self.model, slots, generator))
+
+    def _account_for(self, losses: list[Tensor]) -> None:
+        """Add the losses of the last steps to the running mean; stop the run at a bad one."""
+        first = self.state.step - len(losses)
+        for step, loss in enumerate(torch.stack(losses).tolist(), start=first):
+            if not math.isfinite(loss):
+                rows = self.sampler.batch(step).rows
+                ids = ", ".join(identifier.decode() for identifier in self.store.ids[rows[:8]])
+                raise UserError(
+                    f"the loss is {loss} at step {step} of {self.folder}; the batch of {len(rows)}"
+                    f" began with {ids}. {self._last_checkpoint()}; lower optimizer.peak_lr, or"
+                    " look at these rows"
+                )
+            self.state.loss_sum += loss
+            self.state.loss_steps += 1
+
+    def _last_checkpoint(self) -> str:
+        if not self.checkpoint_path.exists():
+            return "There is no checkpoint yet"
+        step = checkpoint.load(self.checkpoint_path)["state"]["step"]
+        return f"The last good checkpoint is {self.checkpoint_path}, step {step}"
+
+    def _evaluate(self) -> None:
+        """Add an entry to the learning curve."""
+        state = self.state
+        parts = {part: self.store.indices(part) for part in EVALUATED_PARTS}
+        scores = {
+            part: self.task.score(self.engine, rows) for part, rows in parts.items() if len(rows)
+        }
+        entry = {
+            "step": state.step,
+            "progress": state.step / self.total,
+            "epoch": state.step / self.sampler.steps_per_epoch,
+            "train_loss": state.loss_sum / state.loss_steps,
+        }
+        state.curve.append(entry | scores)
+        state.loss_sum, state.loss_steps = 0.0, 0

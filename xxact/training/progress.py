@@ -1,0 +1,84 @@
+"""How far a run is: a small file that anyone may read, a log, and a line on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from xxact.data.store import write_atomically
+
+WRITE_EVERY_S = 1.0
+PRINT_EVERY_S = 15.0
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as `h:mm:ss` or `m:ss`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def format_scores(entry: dict[str, Any]) -> str:
+    """The validation scores of one entry of the learning curve."""
+    scores = entry.get("validation") or entry.get("test") or {}
+    return "  ".join(
+        f"{target} {name} {value:.4g}"
+        for target, metrics in scores.items()
+        for name, value in metrics.items()
+        if name != "n" and value is not None
+    )
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """`step`, `total` and `left_s` of the run in `folder`; None before its first step."""
+    try:
+        return json.loads((folder / "progress.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+class Progress:
+    """Keeps `folder/progress.json` and `folder/log.txt`, and prints to stderr where `show`."""
+
+    def __init__(self, folder: Path, show: bool = True) -> None:
+        self.folder, self.show = folder, show
+        self.terminal = sys.stderr.isatty()
+
+    def start(self, step: int, total: int) -> None:
+        """The run is at `step` of `total` and begins to compute."""
+        self.first, self.total = step, total
+        self.began = self.printed = time.monotonic()
+        self.written = 0.0
+        self._log(f"starts at step {step} of {total}")
+
+    def update(self, step: int, curve: list[dict[str, Any]], evaluated: bool) -> None:
+        """The run has finished `step`; `evaluated` says that the curve has a new entry."""
+        now = time.monotonic()
+        last = step == self.total
+        if not (evaluated or last or now - self.written > WRITE_EVERY_S):
+            return
+        left_s = (self.total - step) * (now - self.began) / (step - self.first)
+        content = {"step": step, "total": self.total, "left_s": round(left_s, 1)}
+        write_atomically(self.folder / "progress.json", json.dumps(content).encode())
+        self.written = now
+        line = f"step {step:>6}/{self.total}  {format_seconds(left_s):>7} left"
+        if curve:
+            line += f"  validation: {format_scores(curve[-1])}"
+        if evaluated:
+            self._log(line)
+        if self.show:
+            self._print(line, last)
+
+    def _log(self, line: str) -> None:
+        with (self.folder / "log.txt").open("a") as file:
+            file.write(line + "\n")
+
+    def _print(self, line: str, last: bool) -> None:
+        if self.terminal:
+            print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+        elif last or time.monotonic() - self.printed > PRINT_EVERY_S:
+            print(line, file=sys.stderr, flush=True)
+            self.printed = time.monotonic()

@@ -1,0 +1,69 @@
+"""A training, described whole: everything that its numbers follow from, seed and data aside."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from xxact.models.spec import ModelSpec
+
+Objective = Literal["contrastive", "mxm", "contrastive+mxm", "supervised"]
+
+
+class Spec(BaseModel):
+    """Base of all specs: immutable, and no key that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerSpec(Spec):
+    """AdamW with linear warm-up and cosine decay; the defaults are the paper's (section 3.4)."""
+
+    start_lr: PositiveFloat = 1e-6
+    peak_lr: PositiveFloat = 5e-4
+    final_lr: PositiveFloat = 1e-7
+    warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+
+
+class RunSpec(Spec):
+    """One training: model, objective, what it starts from, and for how long.
+
+    `init` names the run whose weights it starts from. `transfer` freezes everything but the heads.
+    `epochs` counts passes over the training part; an epoch of T targets is T draws per example.
+    `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
+    of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
+    """
+
+    reproduces: str = ""
+    model: ModelSpec
+    objective: Objective = "supervised"
+    targets: tuple[str, ...] = ()
+    init: str | None = None
+    transfer: bool = False
+    train_fraction: float = Field(1.0, gt=0, le=1)
+    epochs: PositiveFloat
+    batch_size: PositiveInt
+    optimizer: OptimizerSpec = OptimizerSpec()
+    mask_fraction: float = Field(0.05, gt=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    evaluations: PositiveInt = 40
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the run trains on targets rather than on its inputs alone."""
+        return self.objective == "supervised"
+
+    @model_validator(mode="after")
+    def _targets_match_objective(self) -> RunSpec:
+        if self.supervised and not self.targets:
+            raise ValueError("a supervised run needs at least one target")
+        if not self.supervised and self.targets:
+            raise ValueError(f"a run with objective '{self.objective}' takes no targets")
+        if not self.supervised and self.model.kind != "xxact_nn":
+            raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
+        if self.transfer and not (self.supervised and self.init):
+            raise ValueError("transfer needs a supervised objective and an 'init' to start from")
+        return self

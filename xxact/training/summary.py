@@ -1,0 +1,93 @@
+"""What a finished training has to say: the measured part of its result JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xxact.data.targets import CRYSTAL_SYSTEM, Target
+from xxact.training import evaluation
+from xxact.training.loop import EVALUATED_PARTS, Training
+from xxact.training.task import Supervised
+
+Scores = dict[str, dict[str, Any]]
+
+
+def summarise(training: Training) -> dict[str, Any]:
+    """Metrics, learning curve and, of a supervised run, scores by class, element and embedding."""
+    curve = training.state.curve
+    parts = [part for part in EVALUATED_PARTS if part in curve[-1]]
+    metrics: dict[str, Any] = {"final": {part: curve[-1][part] for part in parts}}
+    summary = {"curve": curve, "metrics": metrics}
+    if not isinstance(training.task, Supervised):
+        return summary
+    if "validation" in parts:
+        metrics["selected"] = select_on_validation(curve, training.task.targets)
+    if "test" in parts:
+        metrics["best_on_test"] = best_on_test(curve, training.task.targets)
+        details, unseen = _test_details(training)
+        metrics["final"] |= unseen
+        summary |= details
+    return summary
+
+
+def select_on_validation(curve: list[dict[str, Any]], targets: list[Target]) -> dict[str, Any]:
+    """Scores at the evaluation whose validation errors have the smallest geometric mean.
+
+    The error of a class target is 100 % less its accuracy, so that targets of different units
+    weigh the same.
+    """
+
+    def error(entry: dict[str, Any]) -> float:
+        total = 0.0
+        for target in targets:
+            value = entry["validation"][target.name][target.metric]
+            if value is None:
+                continue
+            total += math.log(max(100 - value if target.is_class else value, 1e-9))
+        return total
+
+    best = min(curve, key=error)
+    kept = {part: best[part] for part in ("validation", "test") if part in best}
+    criterion = "smallest geometric mean of the validation errors"
+    return {"step": best["step"], "criterion": criterion} | kept
+
+
+def best_on_test(curve: list[dict[str, Any]], targets: list[Target]) -> Scores:
+    """The best test score of each target over the whole curve: the paper's reading of "best"."""
+    best = {}
+    for target in targets:
+        scores = [entry["test"][target.name] for entry in curve]
+        scores = [score for score in scores if score[target.metric] is not None]
+        if scores:
+            pick = max if target.higher_is_better else min
+            best[target.name] = pick(scores, key=lambda score: score[target.metric])
+    return best
+
+
+def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]]:
+    """Of the last weights on the test part: scores by class and element with the embedding
+    summary, and scores on the rows unlike any training row."""
+    task, store = training.task, training.store
+    rows = store.indices("test")
+    predictions, embedding = task.predict(training.engine, rows)
+    details: dict[str, Any] = {"per_element": {}}
+    for target in task.targets:
+        if target.name == CRYSTAL_SYSTEM.name:
+            details["per_class"] = evaluation.accuracy_by_system(
+                predictions[target.name], store.values(target.name)[rows]
+            )
+        elif not target.is_class:
+            details["per_element"][target.name] = evaluation.error_by_element(
+                target, predictions[target.name], store, rows
+            )
+    if CRYSTAL_SYSTEM.name in store.targets and not training.spec.transfer:
+        details["embedding"] = evaluation.summarise_embedding(store, rows, embedding)
+    unseen = {}
+    for name, keys in (
+        ("test_new_formula", store.formula_keys()),
+        ("test_new_chemical_system", store.chemical_system_keys()),
+    ):
+        new = evaluation.not_in(keys, training.train_rows, rows)
+        unseen[name] = evaluation.score_all(task.targets, predictions, store, rows, new)
+    return details, unseen

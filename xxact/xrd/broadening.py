@@ -1,0 +1,136 @@
+"""Reflections to powder patterns, a batch at a time, on the CPU or the GPU where they are used.
+
+Each reflection is spread over six points of the 0.02 degree grid by a quintic B-spline; one FFT a
+sample then applies the Gaussian and takes the spline out again, both exactly in Fourier space (the
+idea of the non-uniform FFT: Dutt and Rokhlin, SIAM J. Sci. Comput. 14, 1368 (1993)). Against the
+direct sum of Gaussians this differs by less than 1e-4 on [0, 100] at sigma = 0.1 degrees. There is
+no matrix product in it, so TF32 and autocast leave it alone, nothing waits for the device, and on a
+CPU the result is the same bit for bit whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from xxact.errors import UserError
+from xxact.xrd.grid import N_POINTS, TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG, TWO_THETA_STEP_DEG
+
+MIN_SIGMA_DEG = 0.05  # below, the error of the spline exceeds 1e-3
+_WIDTH = 6  # points that a reflection is spread over
+_BEFORE = 2  # of them before the grid point at or below it
+_CHUNK = 64  # samples at a time on a CPU, to stay in its cache
+_TAIL = 6.0  # standard deviations after which a Gaussian is not looked at: exp(-18) = 1.5e-8
+
+# Quintic cardinal B-spline on its six pieces, by descending power of t in [0, 1), times 120.
+_SPLINE = (
+    (-1.0, 5.0, -10.0, 10.0, -5.0, 1.0),
+    (5.0, -20.0, 20.0, 20.0, -50.0, 26.0),
+    (-10.0, 30.0, 0.0, -60.0, 0.0, 66.0),
+    (10.0, -20.0, -20.0, 20.0, 50.0, 26.0),
+    (-5.0, 5.0, 10.0, 10.0, 5.0, 1.0),
+    (1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+)
+
+
+@torch.no_grad()
+def broaden(
+    two_theta: Tensor, intensity: Tensor, row: Tensor, n_samples: int, sigma: float = 0.1
+) -> Tensor:
+    """Patterns on the grid of `xxact.xrd.grid`: (n_samples, 4250) float32 in [0, 100].
+
+    two_theta: (R,) angles of all reflections of the batch in degrees, float32 or float64; those
+    outside [5, 90] do not count.
+    intensity: (R,) any scale, not negative.
+    row: (R,) int64, the sample of each reflection, 0 to n_samples - 1, in any order.
+    sigma: standard deviation of the Gaussians in degrees, at least 0.05.
+
+    The maximum of each pattern is 100; a sample without a reflection in range is all zeros.
+    """
+    length = _transform_length(sigma)
+    patterns = torch.empty((n_samples, N_POINTS), device=two_theta.device)  # (B, 4250)
+    if two_theta.device.type != "cpu":
+        _broaden_into(patterns, two_theta, intensity, row, length, sigma)
+        return patterns
+    if bool((row[1:] < row[:-1]).any()):
+        row, order = row.sort(stable=True)
+        two_theta, intensity = two_theta[order], intensity[order]
+    starts = range(0, n_samples, _CHUNK)
+    bounds = torch.searchsorted(row, torch.tensor([*starts, n_samples], dtype=row.dtype)).tolist()
+    for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
+        part = patterns[start : start + _CHUNK]
+        lines = slice(first, last)
+        _broaden_into(
+            part, two_theta[lines], intensity[lines], row[lines] - start, length, sigma
+        )
+    return patterns
+
+
+def _broaden_into(
+    patterns: Tensor, two_theta: Tensor, intensity: Tensor, row: Tensor, length: int, sigma: float
+) -> None:
+    """Write the patterns of the reflections, none of which belongs to another sample."""
+    n_samples = len(patterns)
+    inside = (two_theta >= TWO_THETA_MIN_DEG) & (two_theta <= TWO_THETA_MAX_DEG)  # (R,)
+    place = (two_theta.double() - TWO_THETA_MIN_DEG) * (1 / TWO_THETA_STEP_DEG)  # (R,) grid steps
+    place = torch.where(inside, place, 0.0)
+    below = place.floor()
+    t = (place - below).float()
+    weight = torch.where(inside, intensity.float(), 0.0)
+
+    pieces, points = _spline(two_theta.device)
+    spline = pieces[0]
+    for coefficient in pieces[1:]:
+        spline = torch.addcmul(coefficient, spline, t)  # (6, R)
+    index = (row * length + below.long()) + points  # (6, R)
+    sticks = torch.zeros(n_samples * length, device=two_theta.device)
+    sticks.scatter_add_(0, index.reshape(-1), (spline * weight).reshape(-1))
+
+    spectrum = torch.fft.rfft(sticks.view(n_samples, length))  # (B, length // 2 + 1)
+    spectrum *= _gaussian_over_spline(length, sigma, two_theta.device)
+    smooth = torch.fft.irfft(spectrum, n=length)[:, _BEFORE : _BEFORE + N_POINTS]
+    maximum = smooth.amax(dim=1, keepdim=True)  # (B, 1)
+    scale = torch.where(maximum > 0, 100.0 / maximum, 0.0)
+    torch.mul(smooth, scale, out=patterns).clamp_(0.0, 100.0)
+
+
+@functools.lru_cache(maxsize=64)
+def _transform_length(sigma: float) -> int:
+    """Length of the transforms: the grid and a tail on each side, in factors of 2, 3 and 5."""
+    if not MIN_SIGMA_DEG <= sigma <= TWO_THETA_MAX_DEG:
+        raise UserError(
+            f"sigma must lie between {MIN_SIGMA_DEG:g} and {TWO_THETA_MAX_DEG:g} degrees, "
+            f"got {sigma}: narrower lines are not resolved by steps of {TWO_THETA_STEP_DEG:g}"
+        )
+    length = N_POINTS + _WIDTH + math.ceil(_TAIL * sigma / TWO_THETA_STEP_DEG)
+    length += length % 2
+    while _largest_factor(length) > 5:
+        length += 2
+    return length
+
+
+def _largest_factor(number: int) -> int:
+    """What remains of a number without its factors 2, 3 and 5, or at most 5 if nothing does."""
+    for factor in (2, 3, 5):
+        while number % factor == 0:
+            number //= factor
+    return number
+
+
+@functools.lru_cache(maxsize=8)
+def _spline(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Coefficients (6 powers, 6 points, 1) and the offsets of the points (6, 1)."""
+    pieces = torch.tensor(_SPLINE, device=device).T.unsqueeze(-1) / 120
+    return pieces.contiguous(), torch.arange(_WIDTH, device=device).unsqueeze(-1)
+
+
+@functools.lru_cache(maxsize=64)
+def _gaussian_over_spline(length: int, sigma: float, device: torch.device) -> Tensor:
+    """Transform of the Gaussian divided by that of the spline, (length // 2 + 1,)."""
+    frequency = torch.arange(length // 2 + 1, dtype=torch.float64) / length  # cycles a step
+    steps = sigma / TWO_THETA_STEP_DEG
+    gaussian = torch.exp(-2 * (math.pi * steps * frequency) ** 2)
+    return (gaussian / torch.sinc(frequency) ** _WIDTH).float().to(device)
