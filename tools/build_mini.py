@@ -6,7 +6,7 @@
     python tools/build_mini.py --finish    # write the files from what has been labelled so far
 
 Every candidate that was tried is one line of JSON in the working folder (runs/mini-build/), so an
-interrupted build goes on where it stopped. It takes about 40 minutes on two cores.
+interrupted build goes on where it stopped. It takes about half an hour on two free cores.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def work(arguments: argparse.Namespace, worker: int) -> None:
     """One process of the build."""
-    from mini.candidates import load_prototypes, make_candidates
+    from mini.candidates import affordable, load_prototypes, make_candidates
     from mini.work import run_worker
 
     candidates = make_candidates(load_prototypes(), arguments.count, arguments.seed)
-    run_worker(candidates, arguments.work, worker, arguments.workers, arguments.hours)
+    run_worker(affordable(candidates), arguments.work, worker, arguments.workers, arguments.hours)
 
 
 def main() -> None:

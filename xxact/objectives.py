@@ -12,8 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xxact.models.layers import choose
+
 if TYPE_CHECKING:
     from xxact.data.batches import Batch
+    from xxact.models.composition import Tokens
     from xxact.models.xxact_nn import XxactNN
 
 MASKED_FRACTION = 0.05
@@ -50,8 +53,8 @@ def draw_mask(
 def mxm_loss(prediction: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
     """Masked XRD modelling: squared error of the masked windows, on the scale [0, 100].
 
-    Mean over the 250 values of a window of `prediction` and `windows` (B, 17, 250), then over
-    the windows where `mask` (B, 17) is True, then over the samples.
+    Mean over the 250 values of a window of `prediction` and `windows` (B, K, 250), then over the
+    windows where `mask` (B, K) is True, then over the samples; K is 17 or a choice of them.
     """
     error = (prediction.float() - windows.float()).square().mean(dim=-1)  # (B, 17)
     weight = mask.float()
@@ -103,7 +106,16 @@ def pretraining_loss(
             composition.values[:, 0], xrd[:, 0], model.temperature
         )
     if masked:
-        fused = model.fuse(model.encode_xrd(batch.pattern, mask), composition)  # (B, 18, W)
-        windows = model.xrd.windows(batch.pattern)  # (B, 17, 250)
-        terms["mxm"] = mxm_loss(model.reconstruct(fused), windows, mask)
+        terms["mxm"] = _masked_modelling(model, batch, composition, mask)
     return {"loss": sum(terms.values()), **terms}
+
+
+def _masked_modelling(model: XxactNN, batch: Batch, composition: Tokens, mask: Tensor) -> Tensor:
+    """The MXM loss; a mask on the CPU spares the last layer the tokens that are not masked."""
+    n_chosen = int(mask.sum(dim=1).max()) if mask.device.type == "cpu" else mask.shape[1]
+    # Masked tokens come first; a sample that has fewer is filled up with others of weight 0.
+    chosen = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
+    xrd = model.encode_xrd(batch.pattern, mask)  # (B, 18, W)
+    fused = model.fuse(xrd, composition, chosen=chosen + 1)  # (B, K, W), behind the [CLS]
+    windows = choose(model.xrd.windows(batch.pattern), chosen)  # (B, K, 250)
+    return mxm_loss(model.reconstruct(fused), windows, mask.gather(1, chosen))

@@ -158,6 +158,7 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
         "data": {
             "name": scale,
             "manifest_sha256": data,
+            "source_sha256": data,
             "n": {"train": int(4000 * _fraction(run)), "validation": 250, "test": 500},
         },
         "provenance": {

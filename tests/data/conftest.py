@@ -1,7 +1,11 @@
 """Small hand-made crystals, as CIFs in pymatgen's layout and as CSV files."""
 
 import csv
+import hashlib
+import http.server
 import io
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,3 +90,68 @@ def crystals_csv(tmp_path: Path) -> Path:
     path = tmp_path / "crystals.csv"
     path.write_text(_csv_text(_crystal_rows(60)))
     return path
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    """Serves `server.files`; `server.faults[path]` is what goes wrong with the next requests.
+
+    A fault is "truncate" or "stall" (after half of the bytes), "corrupt", "busy" (503), "ignore"
+    (the range that was asked for). Every request is noted in `server.requests`.
+    """
+
+    def do_GET(self):
+        self._answer(body=True)
+
+    def do_HEAD(self):
+        self._answer(body=False)
+
+    def _answer(self, body: bool) -> None:
+        server, path = self.server, self.path.lstrip("/")
+        content = server.files.get(path)
+        if content is None:
+            self.send_error(404)
+            return
+        faults = server.faults.get(path, [])
+        fault = faults.pop(0) if body and faults else ""
+        wanted = self.headers.get("Range")
+        server.requests.append((self.command, path, wanted))
+        if fault == "busy":
+            self.send_error(503)
+            return
+        tag = f'"{hashlib.md5(content).hexdigest()}"'
+        start = 0
+        if wanted and fault != "ignore" and self.headers.get("If-Range") == tag:
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        if fault == "corrupt":
+            content = bytes(byte ^ 1 for byte in content)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("ETag", tag)
+        self.end_headers()
+        if body:
+            half = start + (len(content) - start) // 2
+            self.wfile.write(content[start : half if fault in ("truncate", "stall") else None])
+            if fault == "stall":
+                self.wfile.flush()
+                server.stop_stalling.wait(10)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def file_server():
+    """A local HTTP server with `.url`, `.files`, `.faults` and `.requests`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files)
+    server.daemon_threads = True
+    server.url = f"http://127.0.0.1:{server.server_port}/"
+    server.files, server.faults, server.requests = {}, {}, []
+    server.stop_stalling = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.stop_stalling.set()
+    server.shutdown()
+    server.server_close()

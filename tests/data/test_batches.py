@@ -48,16 +48,37 @@ def test_compositions_are_padded_to_few_sizes(store):
 
 
 def test_patterns_do_not_depend_on_the_rest_of_the_batch(store):
-    device_store = DeviceStore(store)
+    device_store = DeviceStore(store, cache_bytes=0)
     together = device_store.gather(torch.arange(20)).pattern
     for k in (0, 7, 19):
         alone = device_store.gather(torch.tensor([k])).pattern[0]
         torch.testing.assert_close(together[k], alone, rtol=0, atol=1e-3)
 
 
-def test_gathering_is_deterministic_bit_for_bit(store):
+def test_kept_patterns_equal_fresh_ones(store, monkeypatch):
+    monkeypatch.setattr("xxact.data.batches._CACHE_BLOCK", 7)
+    indices = np.array([8, 59, 0, 8])
+    kept, fresh = DeviceStore(store), DeviceStore(store, cache_bytes=0)
+    torch.testing.assert_close(
+        kept.gather(indices).pattern, fresh.gather(indices).pattern, rtol=0, atol=1e-3
+    )
+    assert kept._cache.shape == (60, 4250)
+    assert fresh._cache is None
+    assert torch.equal(
+        kept.gather(indices, sigma=0.3).pattern, fresh.gather(indices, sigma=0.3).pattern
+    )
+
+
+def test_changing_a_batch_leaves_the_store_alone(store):
+    device_store = DeviceStore(store)
+    device_store.gather(np.array([1])).pattern.zero_()
+    assert device_store.gather(np.array([1])).pattern.max() == 100
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_gathering_is_deterministic_bit_for_bit(store, cache_bytes):
     indices = torch.randint(0, store.n, (64,), generator=torch.Generator().manual_seed(0))
-    a, b = DeviceStore(store).gather(indices), DeviceStore(store).gather(indices)
+    a, b = (DeviceStore(store, cache_bytes=cache_bytes).gather(indices) for _ in range(2))
     assert torch.equal(a.pattern, b.pattern)
     assert torch.equal(a.fractions, b.fractions)
 

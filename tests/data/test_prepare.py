@@ -19,7 +19,7 @@ import pytest
 
 from xxact.data import open_store
 from xxact.data.csv_source import KNOWN_COLUMNS
-from xxact.data.prepare import prepare
+from xxact.data.prepare import prepare, prepare_share
 from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
 from xxact.errors import UserError
 
@@ -205,6 +205,25 @@ def test_a_broken_input_is_named_after_the_others_are_done(
     assert {b"t-0", b"t-59", b"t-100"} <= ids
     reasons = {f["id"]: f["reason"] for f in failures(prepared.store)}
     assert reasons == {"broken.csv.gz": "unreadable_input", "empty.csv": "unreadable_input"}
+    again = prepare("csv", [broken, empty, crystals_csv], tmp_path / "store")
+    assert again.unreadable == prepared.unreadable
+
+
+def test_an_input_that_cannot_be_opened_does_not_stop_the_others(
+    crystals_csv, tmp_path, monkeypatch
+):
+    closed = write(tmp_path / "closed.csv", "material_id,cif\n")
+
+    def refuse(path, *arguments, **options):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, *arguments, **options)
+
+    for module in ("compute", "csv_source", "store"):
+        monkeypatch.setattr(f"xxact.data.{module}.open", refuse, raising=False)
+    prepared = prepare("csv", [closed, crystals_csv], tmp_path / "store")
+    assert prepared.store.n == 60
+    assert "Permission denied" in prepared.unreadable[closed]
 
 
 def test_nothing_stored_is_an_error(tmp_path):
@@ -295,7 +314,7 @@ def test_workers_do_not_change_a_byte(crystals_csv, tmp_path, monkeypatch):
 _KILLED = """
 import sys, time
 import xxact.data.compute, xxact.data.shard
-from xxact.data.prepare import prepare
+from xxact.data.prepare import prepare, prepare_share
 xxact.data.compute.ROWS = 7
 make = xxact.data.compute.make_shard
 def slow(*arguments):
@@ -347,7 +366,6 @@ def test_shards_of_a_changed_input_are_not_reused(crystal_rows, csv_text, tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "merge", stop)
-        patch.setattr(module.shutil, "rmtree", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             prepare("csv", [path], tmp_path / "store")
     assert list(tmp_path.glob("store/.shards/*/000000.npz"))
@@ -355,6 +373,25 @@ def test_shards_of_a_changed_input_are_not_reused(crystal_rows, csv_text, tmp_pa
     store = prepare("csv", [path], tmp_path / "store").store
     assert store.ids[0] == b"t-20"
     assert not (store.path / ".shards").exists()
+
+
+@pytest.mark.parametrize("n_inputs", [1, 3])
+def test_shares_make_the_same_store(crystal_rows, csv_text, tmp_path, monkeypatch, n_inputs):
+    monkeypatch.setattr("xxact.data.compute.ROWS", 7)
+    paths = [
+        write(tmp_path / f"{k}.csv", csv_text(crystal_rows(20, first=30 * k)))
+        for k in range(n_inputs)
+    ]
+    whole = prepare("csv", paths, tmp_path / "whole" / "store").store
+    out = tmp_path / "shares" / "store"
+    for k in (1, 0):
+        prepare_share("csv", paths, out, (k, 2))
+        assert not (out / "manifest.json").exists()
+    monkeypatch.setattr("xxact.data.compute.make_shard", None)  # nothing is left to compute
+    prepare("csv", paths, out)
+    assert contents(out) == contents(whole.path)
+    with pytest.raises(UserError, match="0 <= K < N"):
+        prepare_share("csv", paths, out, (2, 2))
 
 
 def test_a_finished_store_is_kept_and_another_is_not_overwritten(crystals_csv, tmp_path):
@@ -366,28 +403,6 @@ def test_a_finished_store_is_kept_and_another_is_not_overwritten(crystals_csv, t
     with pytest.raises(UserError, match=r"differs in: symprec.*--overwrite"):
         prepare("csv", [crystals_csv], out, symprec=0.1)
     assert prepare("csv", [crystals_csv], out, symprec=0.1, overwrite=True).store.n == 60
-
-
-def test_workers_end_with_their_parent(tmp_path):
-    code = (
-        "import time\n"
-        "from xxact.data.workers import WorkerPool\n"
-        "import os\n"
-        "with WorkerPool(2) as pool:\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    worker = int(process.stdout.readline())
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        if Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        assert not Path(f"/proc/{worker}").exists()
 
 
 # ------------------------------------------------------------------------------- real data

@@ -17,10 +17,10 @@ def store(crystals_csv, tmp_path):
 
 
 def test_absent_and_unfinished_stores_say_what_to_do(store, tmp_path):
-    with pytest.raises(UserError, match="there is no data set at .*xxact data prepare"):
+    with pytest.raises(UserError, match=r"there is no data set at .*xxact data prepare"):
         open_store(tmp_path / "nothing")
     (store.path / "manifest.json").unlink()
-    with pytest.raises(UserError, match="holds no finished data set.*it goes on where it stopped"):
+    with pytest.raises(UserError, match=r"holds no finished data set.*it goes on where it stopped"):
         open_store(store.path)
 
 

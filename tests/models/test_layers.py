@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xxact.models.layers import Decoder, DecoderLayer, Encoder, EncoderLayer, additive_mask
+from xxact.models.layers import CLS, Decoder, DecoderLayer, Encoder, EncoderLayer, additive_mask
 from xxact.models.spec import EncoderSpec
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -82,16 +82,20 @@ def test_decoder_equals_torch(tokens, norm_first):
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_first_token_alone_equals_full_output(tokens, norm_first):
+def test_output_at_chosen_tokens_equals_full_output(tokens, norm_first):
     x, memory, padding = tokens
     encoder, decoder = Encoder(spec(norm_first)), Decoder(spec(norm_first))
     mask = additive_mask(padding)
-    full, alone = encoder(memory, mask), encoder(memory, mask, cls_only=True)
+    full, alone = encoder(memory, mask), encoder(memory, mask, CLS)
     assert alone.shape == (3, 1, 24)
     torch.testing.assert_close(alone, full[:, :1], **TOLERANCE)
-    full, alone = decoder(x, memory, mask), decoder(x, memory, mask, cls_only=True)
+    full, alone = decoder(x, memory, mask), decoder(x, memory, mask, CLS)
     assert alone.shape == (3, 1, 24)
     torch.testing.assert_close(alone, full[:, :1], **TOLERANCE)
+    chosen = torch.tensor([[6, 0, 3], [1, 1, 2], [5, 4, 3]])
+    some = decoder(x, memory, mask, chosen)
+    for sample in range(3):
+        torch.testing.assert_close(some[sample], full[sample, chosen[sample]], **TOLERANCE)
 
 
 def test_fused_attention_of_other_devices_has_the_same_function(tokens, monkeypatch):

@@ -21,7 +21,7 @@ LAST_GROUP_OF_SYSTEM = [0, 2, 15, 74, 142, 167, 194, 230]
 
 @pytest.fixture(scope="session")
 def crystals(test_data) -> dict[str, Structure]:
-    """Real crystals by id: as many of each system as there are, some of the smallest and largest."""
+    """Real crystals by id: equally many of each system, some of one site and one of 200."""
     table = pd.read_csv(test_data / "mp_structures.csv.xz")
     system = pd.cut(table["spacegroup.number"], LAST_GROUP_OF_SYSTEM, labels=False)
     chosen = [table[table.nsites == 1].head(2), table[table.nsites == table.nsites.max()].head(1)]
@@ -65,7 +65,7 @@ def direct_sum():
     return smear
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def handmade() -> dict[str, Structure]:
     """Crystals that need no data: cubic, hexagonal, triclinic, disordered, and one atom alone."""
     group = Structure.from_spacegroup

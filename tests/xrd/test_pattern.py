@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from xxact.errors import UserError
-from xxact.xrd import broaden, reflections, simulate_pattern
+from xxact.xrd import broaden, simulate_pattern
 from xxact.xrd.grid import N_POINTS, two_theta_grid
+from xxact.xrd.reflections import reflections
 
 
 def test_real_crystals_equal_pymatgen_smeared_by_numpy(few_crystals, reference, direct_sum):

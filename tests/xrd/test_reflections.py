@@ -6,8 +6,8 @@ from pymatgen.analysis.diffraction.xrd import WAVELENGTHS
 from pymatgen.core import DummySpecies, Lattice, Structure
 
 from xxact.errors import UserError
-from xxact.xrd import Crystal, CrystalError, reflections
-from xxact.xrd.reflections import WAVELENGTHS_ANGSTROM, check_distances
+from xxact.xrd import Crystal, CrystalError
+from xxact.xrd.reflections import WAVELENGTHS_ANGSTROM, check_distances, reflections
 
 POSITION_TOLERANCE_DEG = 1e-4
 INTENSITY_TOLERANCE = 0.1  # 1e-3 of the strongest, which is 100
@@ -68,12 +68,14 @@ def test_named_wavelengths_are_those_of_pymatgen():
 
 def test_rock_salt_obeys_bragg_and_its_extinctions(handmade):
     found = reflections(handmade["NaCl"], with_hkl=True)
-    index_sums = [3, 4, 8, 11, 12, 16, 19, 20, 24, 27]  # h, k, l all even or all odd
+    index_sums = [3, 4, 8, 11, 12, 16, 19, 20, 24]  # h, k, l all even or all odd
     expected = 2 * np.degrees(np.arcsin(1.54184 * np.sqrt(index_sums) / 2 / 5.64))
-    np.testing.assert_allclose(found.two_theta[: len(expected)], expected, atol=1e-9)
+    np.testing.assert_allclose(found.two_theta, expected, atol=1e-9)
     assert found.hkl[:4] == [((1, 1, 1),), ((2, 0, 0),), ((2, 2, 0),), ((3, 1, 1),)]
     assert found.multiplicity[:4] == [(8,), (6,), (12,), (24,)]
-    assert found.hkl[9] == ((3, 3, 3), (5, 1, 1)) or set(found.hkl[9]) == {(3, 3, 3), (5, 1, 1)}
+    coinciding = reflections(handmade["NaCl"], "MoKa", with_hkl=True)
+    families = dict(zip(coinciding.hkl[9], coinciding.multiplicity[9], strict=True))
+    assert families == {(3, 3, 3): 8, (5, 1, 1): 24}
 
 
 def test_hkl_and_multiplicities_equal_pymatgen(handmade, reference):
@@ -121,7 +123,7 @@ def test_origin_orientation_and_order_of_atoms_do_not_matter(handmade):
     turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     moved = Crystal(
         crystal.lattice @ turn,
-        crystal.frac_coords[::-1] + [0.123, -4.56, 0.7],
+        crystal.frac_coords[::-1] + np.array([0.123, -4.56, 0.7]),
         crystal.atomic_numbers[::-1],
     )
     found = reflections(moved)
@@ -140,9 +142,7 @@ def test_arrays_and_structure_are_the_same_crystal(handmade):
     structure = handmade["triclinic"]
     numbers = [site.specie.Z for site in structure]
     crystal = Crystal(structure.lattice.matrix, structure.frac_coords, numbers)
-    np.testing.assert_array_equal(
-        reflections(crystal).intensity, reflections(structure).intensity
-    )
+    np.testing.assert_array_equal(reflections(crystal).intensity, reflections(structure).intensity)
 
 
 def test_debye_waller_factors_equal_pymatgen(handmade, reference):
@@ -213,9 +213,8 @@ def test_what_is_no_element_is_named():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_coordinates_that_are_not_finite_are_refused(value):
-    crystal = dict(lattice=np.eye(3) * 4, atomic_numbers=[29, 29])
     with pytest.raises(CrystalError, match="atom 1") as caught:
-        Crystal(frac_coords=[[0, 0, 0], [0.5, value, 0.5]], **crystal)
+        Crystal(np.eye(3) * 4, [[0, 0, 0], [0.5, value, 0.5]], [29, 29])
     assert caught.value.reason == "invalid_coordinates"
 
 
@@ -260,25 +259,20 @@ def test_overlapping_atoms_are_found_across_the_cell_border_and_in_skewed_cells(
 
 def test_overlaps_are_found_as_by_brute_force():
     rng = np.random.default_rng(1)
-    images = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3), -1).reshape(-1, 3)
-    outcomes = set()
-    for _ in range(200):
-        crystal = Crystal(rng.normal(size=(3, 3)) + 2 * np.eye(3), rng.random((3, 3)), [1] * 3)
-        distances = [
-            np.linalg.norm((crystal.frac_coords[j] - crystal.frac_coords[i] + n) @ crystal.lattice)
-            for i in range(3)
-            for j in range(i, 3)
-            for n in images
-            if i != j or n.any()
-        ]
-        clash = min(distances) < 0.5
-        outcomes.add(clash)
+    images = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3), -1).reshape(-1, 3)
+    outcomes = []
+    for _ in range(100):
+        lattice = 1.5 * np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3))
+        crystal = Crystal(lattice, rng.uniform(-1, 1, (2, 3)), [1, 1])
+        apart = crystal.frac_coords[1] - crystal.frac_coords[0]
+        clash = np.linalg.norm((apart + images) @ lattice, axis=1).min() < 0.5
+        outcomes.append(clash)
         try:
             check_distances(crystal, 0.5)
             assert not clash
         except CrystalError:
             assert clash
-    assert outcomes == {True, False}
+    assert 5 < sum(outcomes) < 95
 
 
 def test_half_occupied_sites_may_be_close():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -105,6 +105,20 @@ SYSTEM_WEIGHT = {
 }
 SIMILARITY_RANGE = 14.0  # mean difference of Mendeleev numbers at which a weight falls by e
 LIBRARY_SITES, DECORATED_SITES, DECORATIONS = 16, 8, 40
+# Candidates of these kinds are slow to relax: the first so many of the list are tried.
+MOST_TRIED = {"triclinic": 800, "monoclinic": 900}
+LARGE_SITES, MOST_LARGE = 12, 150
+# Candidates of each system that are tried in one round: the systems that relax fast come sooner,
+# so that a build that is stopped early holds many crystals of all systems.
+PACE = {
+    "triclinic": 2.4,
+    "monoclinic": 1.4,
+    "orthorhombic": 2.0,
+    "tetragonal": 3.0,
+    "trigonal": 2.5,
+    "hexagonal": 3.0,
+    "cubic": 4.0,
+}
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,22 @@ def make_candidates(prototypes: list[Prototype], count: int, seed: int) -> list[
     """The first `count` candidates of the seed: each formula in one or more prototypes of its
     anonymous formula, the likelier the more similar its elements are to the prototype's own."""
     return list(islice(_stream(prototypes, random.Random(seed)), count))
+
+
+def affordable(candidates: list[Candidate]) -> list[Candidate]:
+    """The candidates without those past the number to try of their kind, fast systems sooner."""
+    seen: Counter = Counter()
+    chosen = []
+    for candidate in candidates:
+        system = candidate.prototype.system
+        large = len(candidate.prototype.structure) > LARGE_SITES
+        seen[system] += 1
+        seen["large"] += large
+        if seen[system] > MOST_TRIED.get(system, math.inf):
+            continue
+        if not large or seen["large"] <= MOST_LARGE:
+            chosen.append((seen[system] / PACE[system], candidate.number, candidate))
+    return [candidate for *_, candidate in sorted(chosen, key=lambda entry: entry[:2])]
 
 
 def _stream(prototypes: list[Prototype], rng: random.Random):

@@ -5,11 +5,20 @@ from __future__ import annotations
 import platform
 from collections import Counter, defaultdict
 from importlib.metadata import version
+from textwrap import fill
 
 import numpy as np
 from pymatgen.core import Composition
 
-from mini.candidates import DECORATED_SITES, DECORATIONS, LIBRARY_SITES
+from mini.candidates import (
+    DECORATED_SITES,
+    DECORATIONS,
+    LARGE_SITES,
+    LIBRARY_SITES,
+    MOST_LARGE,
+    MOST_TRIED,
+)
+from mini.elements import COMMON
 from mini.finish import Collection
 from mini.literature import KNOWN
 from mini.prototypes import NONMETALS, SYSTEMS, crystal_system, load_library
@@ -50,9 +59,11 @@ pip install -e ".[mini]"
 python tools/build_mini.py --count {count} --seed {seed}
 ```
 
-with {versions}.
-The candidates follow from the seed alone. The labels can differ in the last digits between
-machines, and with how many processes share the work, since sums in float32 do.
+with
+{versions}.
+The candidates follow from the seed alone; {listed} of the {count} are worth their time (see 2).
+The labels can differ in the last digits between machines, and with how many processes share the
+work, since sums in float32 do.
 
 1. **Prototypes.** The compounds of the AFLOW library that pymatgen ships, up to {library_sites}
    sites in the primitive cell; and, since the library has few triclinic and monoclinic ones,
@@ -63,9 +74,12 @@ machines, and with how many processes share the work, since sums in float32 do.
    oxides, chalcogenides, pnictides; carbides, nitrides, borides; intermetallics. A fifth are
    drawn by exchanging each element of a prototype for one of its column or a neighbour in the
    d block. A formula is put into one or several prototypes, the likelier the closer its elements
-   are to the prototype's own (Mendeleev numbers), so that polymorphs arise.
+   are to the prototype's own (Mendeleev numbers), so that polymorphs arise. Of the slow kinds only
+   the first of the list are tried: {triclinic} triclinic, {monoclinic} monoclinic, {large} above
+   {large_sites} sites.
 3. **Relaxation** of cell and positions in the space of distortions that keep the space group
-   (BFGS), to {force} eV/A and {stress} GPa, from a volume guessed from atomic radii.
+   (BFGS), to {force} eV/A and {stress} GPa, from a volume guessed from atomic radii; given up
+   after 60 steps.
 4. **E(V)** at seven volumes within 6 % of the relaxed one, taken again further out where the
    minimum was not bracketed; a third-order Birch-Murnaghan fit gives volume, energy and bulk
    modulus. Shape and fractional coordinates are held, so that the modulus is an upper bound where
@@ -75,7 +89,7 @@ machines, and with how many processes share the work, since sums in float32 do.
 
 ## Numbers
 
-{tried} candidates tried, {rows} kept. Not kept:
+{tried} of the {listed} candidates tried, {rows} kept. Not kept:
 
 | reason | crystals |
 |---|---|
@@ -118,7 +132,9 @@ parts.
 Mean absolute difference: {known_errors}.
 
 CHGNet learnt from DFT (PBE and PBE+U of the Materials Project, with its energy corrections), and
-it is known to be too soft; the differences hold the errors of both.
+it is known to be too soft; the differences hold the errors of both. Its E(V) curve of GaAs has a
+kink near the minimum, so its modulus there is half of the measured one; other crystals can have
+such artefacts of the potential too.
 
 Measured values: enthalpies from the CRC Handbook of Chemistry and Physics, except SrTiO3 (Barin,
 Thermochemical Data of Pure Substances), TiC (JANAF Thermochemical Tables), GaN (Ranade et al.,
@@ -129,7 +145,9 @@ Landolt-Boernstein, where sources scatter by some percent (GaN by twenty).
 
 ## Reference elements
 
-Lowest structure of each element in CHGNet and its energy in eV/atom:
+Lowest energy of each element in CHGNet in eV/atom, and the prototype that was relaxed to it (with
+its symmetry kept or raised, so hexagonal close packing can stand under another name):
+
 {references}
 
 ## Licences
@@ -143,11 +161,14 @@ Lowest structure of each element in CHGNet and its energy in eV/atom:
 """
 
 
-def write_card(arguments, collection: Collection, references: dict, known: dict) -> None:
-    """Write `README.md` beside the table."""
+def write_card(
+    arguments, collection: Collection, listed: int, references: dict, known: dict
+) -> None:
+    """Write `README.md` beside the table; `listed` is the number of candidates to try."""
     facts = {
         "rows": len(collection.rows),
         "tried": collection.tried,
+        "listed": listed,
         "count": arguments.count,
         "seed": arguments.seed,
         "megabytes": (arguments.out / "mini.csv.xz").stat().st_size / 1e6,
@@ -155,12 +176,16 @@ def write_card(arguments, collection: Collection, references: dict, known: dict)
         "library_sites": LIBRARY_SITES,
         "decorated_sites": DECORATED_SITES,
         "decorations": DECORATIONS,
+        "triclinic": MOST_TRIED["triclinic"],
+        "monoclinic": MOST_TRIED["monoclinic"],
+        "large": MOST_LARGE,
+        "large_sites": LARGE_SITES,
         "symprec": SYMPREC,
         "loose": LOOSE_SYMPREC,
         "force": FORCE_LIMIT,
         "stress": STRESS_LIMIT,
         "fit_limit": FIT_LIMIT,
-        "trials": 18,
+        "trials": len(COMMON.split()),
         "reasons": "\n".join(f"| {r} | {n} |" for r, n in collection.rejected.most_common()),
         "known": "\n".join(_known_row(k, known[k.formula], references) for k in KNOWN),
         "known_errors": _known_errors(known, references),
@@ -173,7 +198,7 @@ def write_card(arguments, collection: Collection, references: dict, known: dict)
 def _versions() -> str:
     packages = ("chgnet", "torch", "pymatgen", "spglib", "moyopy", "numpy")
     names = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{names} and Python {platform.python_version()} (CHGNet weights 0.3.0)"
+    return fill(f"{names} and Python {platform.python_version()} (CHGNet weights 0.3.0)", 98)
 
 
 def _distribution(rows: list[dict]) -> dict:
@@ -273,7 +298,8 @@ def _known_errors(known: dict, references: dict) -> str:
 
 
 def _references(references: dict) -> str:
-    return ", ".join(
-        f"{element} {record['structure']} {record['energy']:.3f}"
+    entries = [
+        f"{element}\0{record['energy']:.3f}\0({record['structure']})"
         for element, record in sorted(references.items())
-    )
+    ]
+    return fill(", ".join(entries), 100, break_on_hyphens=False).replace("\0", " ")

@@ -6,10 +6,12 @@ import json
 from collections.abc import Generator
 from pathlib import Path
 
+from pymatgen.core import Structure
+
 from mini.candidates import POOLS
 from mini.potential import Potential
-from mini.prototypes import Prototype, load_library
-from mini.relax import Rejected, relax, run_in_step
+from mini.prototypes import NONMETALS, Prototype, load_library
+from mini.relax import Rejected, check_distances, relax, run_in_step
 from mini.work import read_records
 
 # Close-packed, open, layered and molecular structures that every element is tried in ...
@@ -18,6 +20,7 @@ COMMON = """
     A_tI2_139_a A_tI4_141_a A_hR2_166_c A_hP3_152_a A_oC8_64_f A_hP4_194_bc A_hR1_166_a
     A_mC4_12_i A_cP8_205_c
 """
+BONDS = {"H": 0.74, "N": 1.10, "O": 1.21, "F": 1.42, "Cl": 1.99, "Br": 2.28, "I": 2.67}  # A
 OWN_SITES = 34  # ... and its own structures of the library, up to alpha-Mn and orthorhombic S
 
 
@@ -61,9 +64,21 @@ def _trials() -> list[tuple[str, Prototype, str]]:
     ]
 
 
-def _relaxed_energy(prototype: Prototype, element: str) -> Generator:
+def _start(prototype: Prototype, element: str) -> Structure:
+    """The prototype at a volume that lets molecules have their bonds, and that is not below what
+    other nonmetals need: far denser ones are outside the range that CHGNet has learnt."""
     structure = prototype.fill((element,))
-    relaxed, energy, _ = yield from relax(structure, max_steps=100)
+    radius = float(structure[0].specie.atomic_radius)
+    if element in NONMETALS:
+        stretch = BONDS.get(element, 2 * radius) / (2 * radius)
+        least = len(structure) * (3.0 + 6.0 * radius**3)
+        structure.scale_lattice(max(structure.volume * stretch**3, least))
+    return structure
+
+
+def _relaxed_energy(prototype: Prototype, element: str) -> Generator:
+    relaxed, energy, _ = yield from relax(_start(prototype, element), max_steps=100)
+    check_distances(relaxed)
     return {
         "element": element,
         "structure": prototype.label,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pymatgen.core import Composition, Structure
 
-from mini.work import SYMPREC, dataset_of, read_records
+from mini.candidates import affordable, load_prototypes, make_candidates
+from mini.work import SYMPREC, check_belongs, dataset_of, read_records
 
 COLUMNS = (
     "material_id",
@@ -140,7 +141,9 @@ def finish(arguments) -> None:
 
     references = relax_elements(arguments.work)
     energies = {element: record["energy"] for element, record in references.items()}
+    candidates = affordable(make_candidates(load_prototypes(), arguments.count, arguments.seed))
     records = read_records(arguments.work, "crystals-*.jsonl")
+    check_belongs(records, candidates, arguments.work)
     if not records:
         raise SystemExit(f"no labelled crystals in {arguments.work}: run without --finish first")
     collection = collect(records, energies)
@@ -148,7 +151,7 @@ def finish(arguments) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_csv(collection.rows, arguments.out / "mini.csv.xz")
     known = label_known(arguments.work)
-    write_card(arguments, collection, references, known)
+    write_card(arguments, collection, len(candidates), references, known)
     size = (arguments.out / "mini.csv.xz").stat().st_size / 1e6
     print(f"{collection.tried} tried, {len(collection.rows)} kept, {size:.2f} MB")
     for reason, count in collection.rejected.most_common():

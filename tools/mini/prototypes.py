@@ -76,23 +76,15 @@ def crystal_system(spacegroup: int) -> str:
 
 
 def guess_volume(structure: Structure) -> Structure:
-    """Scale so that the closest pair stands at 0.93 times the sum of its (Slater) atomic radii,
-    but within a factor of 1.6 of a volume that its elements usually take."""
+    """Scale so that the closest pair stands at 1.02 times the sum of its (Slater) atomic radii."""
     centre, neighbour, _, distance = structure.get_neighbor_list(
         r=1.2 * max(structure.lattice.abc) + 1e-3
     )
     radii = np.array([float(site.specie.atomic_radius) for site in structure])
     closeness = (distance / (radii[centre] + radii[neighbour])).min()
-    volume = structure.volume * (0.93 / closeness) ** 3
-    usual = sum(usual_volume(site.specie) for site in structure)
-    scale = (min(max(volume, usual / 1.6), usual * 1.6) / structure.volume) ** (1 / 3)
-    return Structure(structure.lattice.matrix * scale, structure.species, structure.frac_coords)
-
-
-def usual_volume(element: Element) -> float:
-    """A^3 per atom in compounds: a fit to CHGNet's volumes, linear in the cubed atomic radius."""
-    constant, slope = (3.7, 11.8) if element.symbol in NONMETALS else (3.3, 4.5)
-    return constant + slope * float(element.atomic_radius) ** 3
+    return Structure(
+        structure.lattice.matrix * (1.02 / closeness), structure.species, structure.frac_coords
+    )
 
 
 def role_order(elements: dict[str, int]) -> tuple[str, ...]:

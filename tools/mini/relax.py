@@ -127,7 +127,7 @@ def _unit_eigenvectors(projector: np.ndarray) -> np.ndarray:
 def check_distances(structure: Structure, least: float = 0.55) -> None:
     """Refuse sites closer than `least` times the sum of their atomic radii (or 0.7 A)."""
     away = structure.distance_matrix + np.diag(np.full(len(structure), np.inf))
-    shortest = np.minimum(away, min(structure.lattice.get_niggli_reduced_lattice().abc))
+    shortest = np.minimum(away, min(structure.lattice.abc))
     radii = np.array([float(site.specie.atomic_radius or 1.5) for site in structure])
     if (shortest < np.maximum(least * (radii[:, None] + radii), 0.7)).any():
         raise Rejected("atoms too close")

@@ -22,7 +22,7 @@ from mini.relax import (
 
 SYMPREC = 0.01  # A, of the symmetry that a row states
 LOOSE_SYMPREC = 0.05  # A: a structure that has more symmetry at this tolerance is ambiguous
-WIDTH = 6  # crystals relaxed together
+WIDTH = 8  # crystals relaxed together
 FIT_LIMIT = 0.003  # eV/atom, rms of the Birch-Murnaghan fit
 
 
@@ -76,11 +76,23 @@ def read_records(folder: Path, pattern: str) -> dict[str, dict]:
     return records
 
 
+def check_belongs(records: dict[str, dict], candidates: list[Candidate], folder: Path) -> None:
+    """Refuse to mix records with those of another list of candidates."""
+    prototypes = {candidate.id: candidate.prototype.key for candidate in candidates}
+    strange = [i for i, r in records.items() if prototypes.get(i) != r["prototype"]]
+    if strange:
+        raise SystemExit(
+            f"{len(strange)} records in {folder} ({strange[0]}, ...) are not of this list of "
+            "candidates: take the --seed and --count that they were made with, or another --work"
+        )
+
+
 def run_worker(
     candidates: list[Candidate], folder: Path, worker: int, workers: int, hours: float | None
 ) -> None:
     """Work through every `workers`-th candidate that no record exists for yet."""
     done = read_records(folder, "crystals-*.jsonl")
+    check_belongs(done, candidates, folder)
     todo = [c for c in candidates[worker::workers] if c.id not in done]
     potential = Potential()
     start, accepted = time.monotonic(), 0

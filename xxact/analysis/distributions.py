@@ -73,7 +73,7 @@ def figure5(tree: Tree, beside: Tree | None, folder: Path) -> list[Path]:
         for axis, part in zip(axes[:, 0], parts, strict=True):
             title = f"{part}: samples with the element (n {tree.data.n.get(part, 0)})"
             values = {symbol: n for symbol, n in counts[part].items() if n}
-            _draw(figure, axis, values, title, "{:.0f}")
+            _draw(figure, axis, values, title)
         style.note_below(figure, f"scale {tree.scale}, data set {tree.data.name}")
         return style.save(figure, folder, "figure5")
 
@@ -102,7 +102,7 @@ def error_by_element(tree: Tree, beside: Tree | None, folder: Path) -> list[Path
         for axis, (run, found) in zip(axes[:, 0], errors.items(), strict=True):
             seeds = ", ".join(str(result.seed) for result in tree.results(run))
             title = f"{ERROR_RUNS[run]}: formation energy, test MAE (meV/atom), seeds {seeds}"
-            _draw(figure, axis, {s: v for s, (v, _) in found.items()}, title, "{:.0f}", limits)
+            _draw(figure, axis, {s: v for s, (v, _) in found.items()}, title, limits)
         style.note_below(
             figure, f"scale {tree.scale}, part test, last weights; samples that hold the element"
         )
@@ -114,7 +114,6 @@ def _draw(
     axis,
     values: Mapping[str, float],
     title: str,
-    form: str,
     limits: tuple[float, float] | None = None,
 ) -> None:
     """A periodic table coloured on a logarithmic scale; elements without a value stay white."""
@@ -122,6 +121,7 @@ def _draw(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
+    from matplotlib.ticker import LogLocator
 
     low, high = limits or (min(values.values()), max(values.values()))
     norm = LogNorm(max(low, 1e-9), max(high, low * 1.01, 1e-9))
@@ -132,14 +132,16 @@ def _draw(
         axis.add_patch(Rectangle((column, row), 0.94, 0.94, facecolor=face, edgecolor="#cccccc"))
         dark = value is not None and norm(max(value, 1e-9)) > 0.55
         colour = "white" if dark else "#bbbbbb" if value is None else "black"
-        middle = (column + 0.47, row + 0.36)
-        axis.annotate(symbol, middle, ha="center", va="center", fontsize=7.5, color=colour)
+        texts = [axis.text(column + 0.47, row + 0.36, symbol, fontsize=7.5, color=colour)]
         if value is not None:
-            below = (column + 0.47, row + 0.73)
-            text = form.format(value)
-            axis.annotate(text, below, ha="center", va="center", fontsize=5.5, color=colour)
+            below = axis.text(column + 0.47, row + 0.73, f"{value:.0f}", fontsize=5.5, color=colour)
+            texts.append(below)
+        for text in texts:
+            text.set(ha="center", va="center", in_layout=False)
     axis.set(xlim=(-0.1, 18.1), ylim=(9.5, -0.1), aspect="equal", title=title)
     axis.set_axis_off()
-    figure.colorbar(
-        ScalarMappable(norm, colours), ax=axis, shrink=0.6, pad=0.01, format="%g"
-    ).minorticks_off()
+    ticks = LogLocator(subs=(1, 2, 5))
+    bar = figure.colorbar(
+        ScalarMappable(norm, colours), ax=axis, shrink=0.6, pad=0.01, format="%g", ticks=ticks
+    )
+    bar.minorticks_off()

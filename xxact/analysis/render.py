@@ -15,12 +15,12 @@ from xxact.analysis.provenance import Tree
 from xxact.analysis.tables import NOT_RUN, REFERENCE_ONLY, Cell, Filled, Section, View
 
 NOT_PUBLISHED = "-"
-NO_CELL = ""
+NO_CELL = "n/a"
 LEGEND = (
     f'"{NOT_PUBLISHED}": the paper prints no such number. "{NOT_RUN}": no result there. '
-    "± is the standard deviation over seeds."
+    f'"{NO_CELL}": nothing to show. ± is the standard deviation over seeds.'
 )
-_DIGITS = {"meV/atom": 1, "%": 2, "eV": 4, "GPa": 2, "x": 2, "min": 1, "GiB": 2}
+_DIGITS = {"meV/atom": 1, "%": 2, "eV": 4, "eV/atom": 4, "GPa": 2, "x": 2, "min": 2, "GiB": 2}
 _WHOLE = frozenset({"steps", "samples", "samples/s", "parameters", "restarts"})
 
 
@@ -31,9 +31,9 @@ def number(value: float, unit: str) -> str:
 
 
 def mean_and_std(values: Sequence[float], unit: str) -> str:
-    """`mean ± std`, the latter from two values on."""
+    """`mean ± std`, the latter from two values on; equal counts stand alone."""
     text = number(statistics.fmean(values), unit)
-    if len(values) > 1:
+    if len(values) > 1 and not (unit in _WHOLE and len(set(values)) == 1):
         text += f" ± {number(statistics.stdev(values), unit)}"
     return text
 
@@ -47,8 +47,8 @@ def value_text(value: Value | None, section: Section, cell: Cell) -> str:
     if value.mean is None:
         return _without_mean(value)
     text = mean_and_std(value.numbers, value.unit)
-    if section.unit and value.unit != section.unit:
-        text += f" {value.unit} ({value.target.replace('_', ' ')})"
+    if section.unit and value.target and value.unit != section.unit:
+        text += f" {value.unit}"
     if section.n_in_cell:
         text += f" (n {value.n})"
     return text
@@ -88,9 +88,19 @@ def _has_published(section: Section, column: str) -> bool:
     return any(c.published is not None for (_, key), c in section.cells.items() if key == column)
 
 
-def heading(section: Section) -> str:
-    """Title and unit of a section."""
-    return section.title + (f" ({section.unit})" if section.unit else "")
+def heading(view: View, section: Section) -> str:
+    """Title and unit of a section, with the target where ours is another than the paper's."""
+    text = section.title + (f" ({section.unit})" if section.unit else "")
+    own = view.own_target(section)
+    return f"{text}; here: {own}" if own else text
+
+
+def population(view: View, section: Section) -> str:
+    """Number of samples and seeds behind the values of a section."""
+    cells = [view.filled(section, row, column) for row, column in section.cells]
+    parts = [] if section.n_in_cell else [f"n {_n_text(cells)}"]
+    parts += [f"seeds {source} {_seeds_text(cells, source)}" for source in sources(view)]
+    return ", ".join(parts)
 
 
 def _grid(view: View, section: Section) -> tuple[list[str], list[list[str]]]:
@@ -158,7 +168,9 @@ def provenance_lines(view: View) -> list[str]:
         lines.append(line("Yours", view.yours) + ".")
         both = view.yours.manifest_sha256, view.committed.manifest_sha256
         if all(both) and both[0] != both[1]:
-            lines.append("Committed and yours were made on different data.")
+            lines.append(
+                "The data hashes differ: other versions, another processor, or other data."
+            )
     return lines
 
 
@@ -169,14 +181,15 @@ def markdown(view: View) -> str:
         header, rows = _grid(view, section)
         lines = [header, ["---"] * len(header), *rows]
         grid = "\n".join("| " + " | ".join(_md(cell) for cell in line) + " |" for line in lines)
-        parts += [f"## {heading(section)}", grid]
+        parts += [f"## {heading(view, section)}", grid]
     parts.append("\n".join(f"- {note}" for note in (*view.table.notes, LEGEND)))
-    parts.append(f"Again: `{view.table.command.format(scale=view.scale)}`")
+    commands = [f"`{command}`" for command in view.table.commands(view.scale)]
+    parts += [f"Again: {', '.join(commands)}"] if commands else []
     return "\n\n".join(parts) + "\n"
 
 
 def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("<=", "≤").replace(">=", "≥")
+    return text.replace("|", "\\|")
 
 
 _CSV_FIELDS = ("", "_std", "_seeds", "_n", "_unit", "_target")
@@ -217,6 +230,8 @@ _TEX = str.maketrans(
         "_": r"\_",
         "#": r"\#",
         "±": r"$\pm$",
+        "≤": r"$\leq$",
+        "≥": r"$\geq$",
         "<": r"$<$",
         ">": r"$>$",
         "{": r"\{",
@@ -229,28 +244,32 @@ _TEX = str.maketrans(
 def latex(view: View) -> str:
     r"""The table in LaTeX (booktabs, graphicx), one `tabular` a section."""
     parts = [f"% {view.table.title}. {' '.join(provenance_lines(view))}"]
-    for section in view.table.sections:
-        header, rows = _grid(view, section)
-        lines = [" & ".join(cell.translate(_TEX) for cell in line) + r" \\" for line in rows]
-        parts.append(
-            "\n".join(
-                [
-                    r"\begin{table}[htbp]\centering",
-                    rf"\caption{{{f'{view.table.title}; {heading(section)}'.translate(_TEX)}}}",
-                    rf"\label{{tab:{view.table.key}-{section.key}-{view.scale}}}",
-                    r"\resizebox{\textwidth}{!}{%",
-                    rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-                    r"\toprule",
-                    " & ".join(cell.translate(_TEX) for cell in header) + r" \\",
-                    r"\midrule",
-                    *lines,
-                    r"\bottomrule",
-                    r"\end{tabular}}",
-                    r"\end{table}",
-                ]
-            )
-        )
+    parts += [_latex_section(view, section) for section in view.table.sections]
     return "\n\n".join(parts) + "\n"
+
+
+def _latex_section(view: View, section: Section) -> str:
+    header, rows = _grid(view, section)
+    first, *lines = [
+        " & ".join(cell.translate(_TEX) for cell in line) + r" \\" for line in (header, *rows)
+    ]
+    caption = f"{view.table.title}; {heading(view, section)}".translate(_TEX)
+    return "\n".join(
+        [
+            r"\begin{table}[htbp]\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{view.table.key}-{section.key}-{view.scale}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"\toprule",
+            first,
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    )
 
 
 def terminal(view: View, width: int = 100) -> str:
@@ -262,7 +281,7 @@ def terminal(view: View, width: int = 100) -> str:
         first = max(len(e[0]) for e in entries)
         first = min(max(first, len(section.row_header)), width // 3)
         cells = [max(len(n), *(len(e[1][i]) for e in entries)) for i, n in enumerate(names)]
-        lines += ["", heading(section)]
+        lines += ["", heading(view, section), f"({population(view, section)})"]
         lines.append(_line(section.row_header, names, first, cells))
         column = None
         for label, texts, entry_column in entries:
@@ -289,33 +308,46 @@ def _line(label: str, texts: list[str], first: int, widths: list[int]) -> str:
 
 
 def html_table(view: View, section: Section) -> str:
-    """A section as an HTML table whose cells stack published, committed and yours."""
-    escape = html.escape
-    header = "".join(f"<th>{escape(label)}</th>" for label in section.columns.values())
-    tail = "" if section.n_in_cell else "<th>n</th>"
-    lines = [f"<tr><th>{escape(section.row_header)}</th>{header}{tail}<th>seeds</th></tr>"]
+    """A section as an HTML table; the lines of a row are published, committed and yours."""
+    names = list(sources(view))
+    if any(_has_published(section, column) for column in section.columns):
+        names.insert(0, "published")
+    who = [""] if len(names) > 1 else []
+    header = [section.row_header, *who, *section.columns.values()]
+    header += [*([] if section.n_in_cell else ["n"]), "seeds"]
+    lines = ["".join(f"<th>{html.escape(text)}</th>" for text in header)]
     for row, label in section.rows.items():
         cells = [view.filled(section, row, column) for column in section.columns]
-        tds = "".join(
-            _html_cell(view, section, column, filled)
-            for column, filled in zip(section.columns, cells, strict=True)
-        )
-        n = "" if section.n_in_cell else f"<td class=n>{_n_text(cells)}</td>"
-        seeds = "".join(
-            f"<div class={source}>{_seeds_text(cells, source)}</div>" for source in sources(view)
-        )
-        lines.append(f"<tr><th>{escape(label)}</th>{tds}{n}<td class=n>{seeds}</td></tr>")
-    body = "\n".join(lines)
+        texts = [[source_text(filled, name, section) for name in names] for filled in cells]
+        texts = [
+            line if line[-1] != NO_CELL else [NO_CELL, *[""] * len(line[1:])] for line in texts
+        ]
+        seeds = ["" if name == "published" else _seeds_text(cells, name) for name in names]
+        parts = [f"<th>{html.escape(label)}</th>"]
+        parts += [_html_cell(names, names, "who")] if who else []
+        parts += [
+            _html_cell(_without_empty_published(section, column, names, text), names)
+            for column, text in zip(section.columns, texts, strict=True)
+        ]
+        parts += [] if section.n_in_cell else [f"<td class=n>{_n_text(cells)}</td>"]
+        lines.append("".join([*parts, _html_cell(seeds, names, "n")]))
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f"<div class=scroll><table>\n{body}\n</table></div>"
 
 
-def _html_cell(view: View, section: Section, column: str, filled: Filled | None) -> str:
-    if filled is None:
-        return "<td></td>"
-    shown = ["published"] if _has_published(section, column) else []
+def _without_empty_published(
+    section: Section, column: str, names: list[str], texts: list[str]
+) -> list[str]:
+    """Leave the published line of a column blank when the paper has no such column."""
+    if names[0] != "published" or _has_published(section, column):
+        return texts
+    return ["", *texts[1:]]
+
+
+def _html_cell(texts: list[str], names: list[str], kind: str = "") -> str:
     parts = []
-    for source in (*shown, *sources(view)):
-        text = source_text(filled, source, section)
-        missing = " missing" if text == NOT_RUN or m.NOT_RECORDED in text else ""
-        parts.append(f'<div class="{source}{missing}">{html.escape(text)}</div>')
-    return f"<td>{''.join(parts)}</td>"
+    for text, name in zip(texts, names, strict=True):
+        missing = text == NOT_RUN or m.NOT_RECORDED in text
+        name += " missing" if missing else " aside" if text == REFERENCE_ONLY else ""
+        parts.append(f'<div class="{name}">{html.escape(text) or "&nbsp;"}</div>')
+    return f'<td class="{kind}">{"".join(parts)}</td>' if kind else f"<td>{''.join(parts)}</td>"

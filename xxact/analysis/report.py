@@ -17,7 +17,7 @@ from xxact.analysis import render
 from xxact.analysis.figures import FIGURES, Figure, Written, write_scale
 from xxact.analysis.provenance import Tree
 from xxact.analysis.published import published
-from xxact.analysis.tables import View
+from xxact.analysis.tables import View, run_command
 from xxact.experiments.result import write_bytes
 
 escape = html.escape
@@ -82,24 +82,24 @@ def _package_text(name: str) -> str:
 
 def _head(reports: Sequence[ScaleReport]) -> str:
     paper = published().paper
-    links = ['<a href="#summary">What reproduces</a>']
+    bars = ['<a href="#summary">What reproduces</a> <a href="#notes">Notes on the paper</a>']
     for report in reports:
-        links.append(f'<a href="#{report.scale}">Scale {escape(report.scale)}</a>')
+        links = [f'<a href="#{report.scale}"><b>{escape(report.scale)}</b></a>']
         links += [
             f'<a href="#{report.scale}-{view.table.key}">{escape(view.table.short_title)}</a>'
             for view in report.written.views
         ]
-        links.append(f'<a href="#{report.scale}-figures">Figures</a>')
-    links.append('<a href="#notes">Notes on the paper</a>')
+        bars.append(" ".join([*links, f'<a href="#{report.scale}-figures">Figures</a>']))
+    navigation = "".join(f"<nav>{bar}</nav>" for bar in bars)
     return (
         "<h1>XxaCT-NN: what was claimed, what came out here</h1>\n"
         f"<p>{escape(paper.title)}. {escape(paper.authors)}. "
         f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>. The paper trains '
         f"on {paper.samples['train']:,} and tests on {paper.samples['test']:,} entries of "
         f"{escape(paper.data_set)}; each scale below says what it trains on. In every table: "
-        "<span class=published>published</span>, <span class=committed>committed</span>"
-        + (", <span class=yours>yours</span>" if any(r.yours for r in reports) else "")
-        + f". {escape(render.LEGEND)}</p>\n<nav>{''.join(links)}</nav>"
+        "published, committed"
+        + (" and yours" if any(r.yours for r in reports) else "")
+        + f" one below the other. {escape(render.LEGEND)}</p>\n{navigation}"
     )
 
 
@@ -113,12 +113,16 @@ def _summary(reports: Sequence[ScaleReport]) -> str:
     lines = [f"<tr><th>statement of the paper</th>{header}</tr>"]
     for k, claim in enumerate(reports[0].claims):
         cells = "".join(f"<td>{_verdict(report.claims[k].verdict)}</td>" for report in reports)
-        lines.append(f"<tr><th>{escape(claim.statement)}</th>{cells}</tr>")
+        lines.append(f"<tr><th>{escape(_sentence(claim.statement))}</th>{cells}</tr>")
     return (
         "<h2 id=summary>What reproduces and what does not</h2>\n"
-        f"<p>{escape(c.RULE)}</p>\n"
+        f"<p>{escape(c.RULE)}{_whose(reports)}</p>\n"
         f'<div class="scroll words"><table>{"".join(lines)}</table></div>'
     )
+
+
+def _whose(reports: Sequence[ScaleReport]) -> str:
+    return " The verdicts are about your own results." if reports[0].yours else ""
 
 
 def _scale(report: ScaleReport) -> Iterator[str]:
@@ -147,10 +151,10 @@ def _missing(written: Written) -> str:
     missing = written.missing
     if not missing:
         return "<p>Every cell and figure of this scale has its result.</p>"
-    items = "".join(f"<li>{escape(cell)}</li>" for cell in missing)
+    runs = sorted(set().union(*(view.missing_runs() for view in written.views)))
     return (
-        f"<details><summary>{len(missing)} cells and figures were not run at this scale</summary>"
-        f"<ul>{items}</ul></details>"
+        f"<p>{len(missing)} cells and figures of this scale have no result. Not run: "
+        f"{escape(', '.join(runs)) or 'none; something was not recorded'}.</p>"
     )
 
 
@@ -158,7 +162,7 @@ def _claim_details(report: ScaleReport) -> str:
     lines = ["<tr><th>comparison</th><th>this</th><th>than that</th><th>verdict</th></tr>"]
     for claim in report.claims:
         lines.append(
-            f"<tr><th>{escape(claim.statement)}</th><td></td><td></td>"
+            f"<tr><th>{escape(_sentence(claim.statement))}</th><td></td><td></td>"
             f"<td>{_verdict(claim.verdict)}</td></tr>"
         )
         for comparison in claim.comparisons:
@@ -176,6 +180,10 @@ def _claim_details(report: ScaleReport) -> str:
     )
 
 
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _side(values: tuple[float, ...], unit: str) -> str:
     if not values:
         return c.NOT_RUN
@@ -189,14 +197,12 @@ def _table(report: ScaleReport, view: View) -> str:
         f"<p class=again>{escape(' '.join(render.provenance_lines(view)))}</p>",
     ]
     for section in view.table.sections:
-        parts.append(f"<h4>{escape(render.heading(section))}</h4>")
+        parts.append(f"<h4>{escape(render.heading(view, section))}</h4>")
         parts.append(render.html_table(view, section))
     notes = "".join(f"<li>{escape(note)}</li>" for note in view.table.notes)
     parts.append(f"<ul class=again>{notes}</ul>")
-    if view.table.key == "costs":
-        parts.append(_commands(report.shown))
-    else:
-        parts.append(_again(view.table.command.format(scale=report.scale)))
+    commands = view.table.commands(report.scale)
+    parts.append(_again(*commands) if commands else _commands(report.shown))
     return "\n".join(parts)
 
 
@@ -219,10 +225,7 @@ def _again(*commands: str) -> str:
 def _figure(report: ScaleReport, figure: Figure) -> str:
     paths = report.written.figures.get(figure.key) or []
     title = f'<h4 id="{report.scale}-{figure.key}">{escape(figure.title)}</h4>'
-    commands = [
-        f"python experiments/{name}/run.py --local --scale {report.scale}"
-        for name in figure.experiments
-    ]
+    commands = [run_command(name, report.scale) for name in figure.experiments]
     png = next((path for path in paths if path.suffix == ".png"), None)
     if png is None:
         return f'{title}<p class="missing">not run</p>{_again(*commands)}'

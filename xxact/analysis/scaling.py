@@ -133,7 +133,9 @@ def _law(parameter: str) -> Measure:
             return Reading(None, text=m.NOT_RECORDED)
         sizes = [result.data.n["train"] / 1e6 for result in results]
         law = fit_power_law(sizes, [value / 1000 for value in readings])
-        return Reading(getattr(law, parameter), unit="") if law else Reading(None, text="one size")
+        if law is None:
+            return Reading(None, text="one size")
+        return Reading(getattr(law, parameter), unit="eV/atom" if parameter == "prefactor" else "")
 
     return measure
 
@@ -158,11 +160,11 @@ def table() -> Table:
         "Equal epochs: fewer samples mean fewer steps, as in the paper. Equal steps: the control.",
     )
     title = "Scaling: error against training-set size (Figure 3)"
-    return Table("scaling", title, tuple(sections), "scaling", notes)
+    return Table("scaling", title, tuple(sections), ("scaling",), notes)
 
 
 def _size_labels() -> dict[str, str]:
-    return {size: f"{millions:g} M of 4.5 M" for size, millions in SIZES.items()}
+    return {size: f"{k:g} of 4.5 M ({k / 4.5:.0%})" for size, k in SIZES.items()}
 
 
 def _model_section(model: str, control: str, label: str) -> Section:

@@ -69,7 +69,7 @@ class Table:
     key: str
     title: str
     sections: tuple[Section, ...]
-    experiment: str
+    experiments: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,10 +77,11 @@ class Table:
         """The title up to its colon or bracket."""
         return self.title.split(":")[0].split(" (")[0]
 
-    @property
-    def command(self) -> str:
-        """What trains everything the table reads, with `{scale}` to be filled in."""
-        return f"python experiments/{self.experiment}/run.py --local --scale {{scale}}"
+    def commands(self, scale: str) -> list[str]:
+        """What trains everything the table reads."""
+        return [
+            f"python experiments/{name}/run.py --local --scale {scale}" for name in self.experiments
+        ]
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,23 @@ class View:
         """The filled cell, None where the table has no such cell."""
         return self.values.get((section.key, row, column))
 
+    def own_target(self, section: Section) -> str:
+        """The target that was measured where its unit is not the published one, else empty."""
+        found = {
+            value.target
+            for (key, *_), filled in self.values.items()
+            for value in (filled.committed, filled.yours)
+            if key == section.key and value and section.unit and value.unit != section.unit
+        }
+        return ", ".join(sorted(target.replace("_", " ") for target in found if target))
+
     def missing(self) -> list[str]:
-        """Each cell of the shown tree that has no value, with the runs it waits for."""
+        """Each cell of the shown tree that has no value, with the runs it waits for.
+
+        The table of costs has a row for each run that is there, so nothing of it can be missing.
+        """
+        if not self.table.experiments:
+            return []
         return [
             f"{self.table.short_title}, {section.title}: {section.rows[row]}, "
             f"{section.columns[column]} ({', '.join(filled.cell.runs)})"
@@ -116,11 +132,22 @@ class View:
             if (filled := self.filled(section, row, column)) and self._is_missing(filled)
         ]
 
+    def missing_runs(self) -> set[str]:
+        """The runs without a result that some cell of the shown tree waits for."""
+        tree = self.yours or self.committed
+        runs = {run for filled in self.values.values() for run in filled.cell.runs}
+        return {run for run in runs if not tree.results(run)}
+
     def _is_missing(self, filled: Filled) -> bool:
         value = filled.yours if self.yours else filled.committed
         if not filled.cell.runs:
             return False
         return value is None or any(r.text == m.NOT_RECORDED for r in value.readings)
+
+
+def run_command(experiment: str, scale: str) -> str:
+    """What trains the runs of an experiment at a scale."""
+    return f"python experiments/{experiment}/run.py --local --scale {scale}"
 
 
 def view(table: Table, committed: Tree, yours: Tree | None = None) -> View:
@@ -244,12 +271,12 @@ def table1() -> Table:
     notes = (
         BEST_NOTE,
         "Transfer: everything frozen but a new linear head. The paper's unseen target is the band "
-        "gap in eV; where a scale has another one, its value carries target and unit and is not "
-        "comparable with the published one.",
+        "gap in eV; where a scale has another one, heading and values name it and cannot be "
+        "compared with the published ones.",
         "The multi-task row is the run table2/none. Mean, majority class and forests are ours, not "
         "the paper's; they have no curve, so all three readings are their one value.",
     )
-    return Table("table1", "Table 1: models and targets", (*sections, transfer), "table1", notes)
+    return Table("table1", "Table 1: models and targets", (*sections, transfer), ("table1",), notes)
 
 
 def table2() -> Table:
@@ -272,7 +299,7 @@ def table2() -> Table:
         "fusion module out and is the cheaper one.",
     )
     return Table(
-        "table2", "Table 2: pretraining", (*sections, _table2_speed_ups()), "table2", notes
+        "table2", "Table 2: pretraining", (*sections, _table2_speed_ups()), ("table2",), notes
     )
 
 
@@ -315,8 +342,8 @@ def _table2_speed_ups() -> Section:
             cells[row, "with_pretraining"] = Cell((*pair, pretraining), m.speed_up)
     wanted = numbers.speed_up_threshold
     title = (
-        f"speed-up to the baseline's values at 25 % (published: MAE <= {wanted['energy']} meV/atom "
-        f"and accuracy >= {wanted['system']} %)"
+        f"speed-up to the baseline's values at 25 % (published: MAE ≤ {wanted['energy']} meV/atom "
+        f"and accuracy ≥ {wanted['system']} %)"
     )
     labels = {**PRETRAINING_LABELS, "none": "none (the baseline)"}
     return Section("speed_up", title, "", "pretraining", labels, columns, cells)
@@ -336,7 +363,7 @@ def table3() -> Table:
 
     sections = tuple(_by_reading(t, _TARGET_TITLES[t], numbers.units[t], rows(t)) for t in _TARGETS)
     title = "Table 3: PXRDPIAYN baselines by training length"
-    return Table("table3", title, sections, "table3", (BEST_NOTE,))
+    return Table("table3", title, sections, ("table3",), (BEST_NOTE,))
 
 
 #: Column of Tables 4 and 5 and panel of Figure 2 -> label and run, in the paper's order.
@@ -348,6 +375,7 @@ EMBEDDED_RUNS = {
         for key, label in PRETRAINING_LABELS.items()
     },
 }
+_DERIVED_FROM = ("table1", "table2")
 _DERIVED = (
     "Derived from runs of Tables 1 and 2 (crystal-system XRD transformer and CrabNet, and the "
     "multi-target runs of Table 2); nothing of its own is trained."
@@ -379,7 +407,7 @@ def table4() -> Table:
         "Ours are the last weights. The paper prints the overall (micro) accuracy as the mean; the "
         "macro average counts each crystal system the same.",
     )
-    return Table("table4", "Table 4: accuracy by crystal system", (section,), "table2", notes)
+    return Table("table4", "Table 4: accuracy by crystal system", (section,), _DERIVED_FROM, notes)
 
 
 def table5() -> Table:
@@ -415,7 +443,7 @@ def table5() -> Table:
         "The paper does not say in which space it measured: its numbers stand beside both. "
         "Ours are of a fixed, seeded sample of the test part and of the last weights.",
     )
-    return Table("table5", "Table 5: silhouettes by crystal system", sections, "table2", notes)
+    return Table("table5", "Table 5: silhouettes by crystal system", sections, _DERIVED_FROM, notes)
 
 
 def unseen() -> Table:
@@ -448,7 +476,7 @@ def unseen() -> Table:
 
     notes = ("Last weights, test part. The paper reports no such numbers.",)
     title = "What random splits hide: test samples unlike any training sample"
-    return Table("unseen", title, tuple(section(t) for t in _TARGETS), "table1", notes)
+    return Table("unseen", title, tuple(section(t) for t in _TARGETS), _DERIVED_FROM, notes)
 
 
 def costs(trees: Iterable[Tree | None]) -> Table:
@@ -472,7 +500,7 @@ def costs(trees: Iterable[Tree | None]) -> Table:
     rows = {run: run for run in runs}
     section = Section("runs", "run time, memory and hardware", "", "run", rows, columns, cells)
     notes = ("Wall time is summed over restarts. Memory is the peak of the process.",)
-    return Table("costs", "Costs of every run", (section,), "RUN", notes)
+    return Table("costs", "Costs of every run", (section,), (), notes)
 
 
 #: Table 1 to 5 and their companion, in the order they are shown.

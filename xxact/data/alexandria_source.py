@@ -54,8 +54,8 @@ _ISOTOPES = {"D": 1, "T": 1}
 _INCOMPLETE = -1
 
 _LIST = re.compile(rb'\s*(?:\[|\{(?:[^\[]*?,)?\s*"entries"\s*:\s*\[)')
-_FIRST = re.compile(rb"\s*(?:(?=\{)|(\]))")
-_FOLLOWING = re.compile(rb"\s*(?:,\s*(?=\{)|(\]))")
+_OPENING = re.compile(rb"\s*(?:(?=\{)|(\]))")
+_FOLLOWING = re.compile(rb"\s*(?:,|(?=\]))")
 _CANDIDATE = re.compile(rb",\s*(?=\{)")
 _ID = re.compile(rb'"mat_id"\s*:\s*"([^"\\]+)"')
 
@@ -207,22 +207,36 @@ class _Entries:
         self._find_list()
         while True:
             self._drop_passed()
-            end = self._end_of_entry()
-            following = self._match(_FOLLOWING, end) if end > 0 else None
-            if following is not None:
-                yield self._buffer[self._place : end], ""
-                self._place = following.end()
-                if following[1]:
-                    return
-            elif end > 0 and not self._buffer[end:].strip():
-                yield self._buffer[self._place : end], ""
+            opening = self._match(_OPENING, self._place)
+            if opening is None and not self._buffer[self._place :].strip():
                 raise UnreadableInput(self._fault or "it ends before its list of entries does")
+            if opening is not None and opening[1]:
+                return
+            end = -1 if opening is None else self._end_of_entry(opening.end())
+            following = None if end < 0 else self._match(_FOLLOWING, end)
+            last = end > 0 and not self._buffer[end:].strip()
+            if (following or last) and self._is_one_entry(
+                text := self._buffer[opening.end() : end]
+            ):
+                yield text, ""
+                self._place = end if following is None else following.end()
             else:
                 place = self._next_sound_entry()
                 yield self._buffer[self._place : place], "the JSON of the entry is broken"
                 if place is None:
                     raise UnreadableInput(self._fault or "it ends inside an entry")
                 self._place = place
+
+    @staticmethod
+    def _is_one_entry(text: bytes) -> bool:
+        """Whether a bracketed text may be sound: a lost quotation mark can make one of two."""
+        if text.count(b'"mat_id"') < 2:
+            return True
+        try:
+            _parse(text)
+        except RowError:
+            return False
+        return True
 
     def _find_list(self) -> None:
         """Go to the first entry of the list; `UnreadableInput` if there is none."""
@@ -234,24 +248,24 @@ class _Entries:
         if start is None:
             reason = "it holds neither a list nor an object with a list 'entries'"
             raise UnreadableInput(self._fault or reason)
-        first = self._match(_FIRST, start.end())
-        if first is None or first[1]:
-            raise UnreadableInput(self._fault or "its list holds no entries")
-        self._place = first.end()
+        first = self._match(_OPENING, start.end())
+        if first is not None and first[1]:
+            raise UnreadableInput("its list holds no entries")
+        self._place = start.end()
 
-    def _end_of_entry(self) -> int:
-        """Where the entry that starts at `_place` ends; negative if it never does."""
+    def _end_of_entry(self, start: int) -> int:
+        """Where the entry that starts at `start` ends; negative if it never does."""
         while True:
-            end = object_end(np.frombuffer(self._buffer, np.uint8), self._place)
-            too_long = len(self._buffer) - self._place > _LONGEST_ENTRY
+            end = object_end(np.frombuffer(self._buffer, np.uint8), start)
+            too_long = len(self._buffer) - start > _LONGEST_ENTRY
             if end != _INCOMPLETE or too_long or not self._more():
                 return end
 
     def _match(self, pattern: re.Pattern[bytes], place: int) -> re.Match[bytes] | None:
-        """Match at `place`, reading on while there are but blanks and a comma."""
+        """Match at `place`, reading on while nothing but blanks follows."""
         while True:
             match = pattern.match(self._buffer, place)
-            if match or self._buffer[place:].strip(b" \t\r\n,") or not self._more():
+            if match or self._buffer[place:].strip() or not self._more():
                 return match
 
     def _next_sound_entry(self) -> int | None:

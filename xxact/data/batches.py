@@ -9,9 +9,16 @@ import torch
 
 from xxact.data.store import Store
 from xxact.errors import UserError
+from xxact.xrd.grid import N_POINTS
 
 #: Widths that compositions are padded to: few, so that compiled kernels are reused.
 COMPOSITION_SIZES = (4, 6, 8, 12, 20)
+
+#: On a CPU, patterns that fit into this many bytes are broadened once and kept.
+CACHE_BYTES = 1 << 30
+
+#: Samples that are broadened together to fill the cache.
+_CACHE_BLOCK = 256
 
 #: Standard deviation of the Gaussian that broadens reflections, in degrees 2-theta.
 SIGMA_DEG = 0.1
@@ -44,10 +51,17 @@ class DeviceStore:
 
     `xrd=False` leaves the reflections out, for models that read the composition alone.
     The lengths of the ragged columns are also kept on the host, so that gathering a batch never
-    waits for the device.
+    waits for the device. A CPU broadens slowly: there, the patterns of a data set that fit into
+    `cache_bytes` (1 GiB: 63,000 patterns) are made when the first batch is asked for, and kept.
     """
 
-    def __init__(self, store: Store, device: torch.device | str = "cpu", xrd: bool = True):
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device | str = "cpu",
+        xrd: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ):
         self.store = store
         self.device = torch.device(device)
         self.has_xrd = xrd and store.has_xrd
@@ -59,6 +73,8 @@ class DeviceStore:
             self._reflections = _Ragged(
                 store.reflection_offsets, (store.two_theta, store.intensity), self.device
             )
+        self._cached = self.device.type == "cpu" and 4 * N_POINTS * store.n <= cache_bytes
+        self._cache: torch.Tensor | None = None
         self._values: dict[str, torch.Tensor] = {}
 
     def __len__(self) -> int:
@@ -75,16 +91,28 @@ class DeviceStore:
         """
         host = _on_host(indices)
         elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
-        if not (pattern and self._reflections is not None):
-            return Batch(elements.long(), fractions)
+        batch = Batch(elements.long(), fractions)
+        if pattern and self._reflections is not None:
+            batch.pattern = self._patterns(host, sigma)
+        return batch
+
+    def _patterns(self, host: np.ndarray, sigma: float) -> torch.Tensor:
+        """Patterns of the samples `host` (B,), from the cache if there is to be one."""
+        if not (self._cached and sigma == SIGMA_DEG):
+            return self._broadened(host, sigma)
+        if self._cache is None:
+            # All at once and in blocks of their own: the bits do not depend on who asks first.
+            self._cache = torch.empty(len(self), N_POINTS)
+            for start in range(0, len(self), _CACHE_BLOCK):
+                rows = np.arange(start, min(start + _CACHE_BLOCK, len(self)))
+                self._cache[rows[0] : rows[-1] + 1] = self._broadened(rows, sigma)
+        return self._cache[torch.from_numpy(host)]  # (B, 4250)
+
+    def _broadened(self, host: np.ndarray, sigma: float) -> torch.Tensor:
         from xxact.xrd.broadening import broaden
 
         two_theta, intensity, row = self._reflections.flat(host)
-        return Batch(
-            elements.long(),
-            fractions,
-            broaden(two_theta, intensity, row, len(host), sigma),  # (B, 4250)
-        )
+        return broaden(two_theta, intensity, row, len(host), sigma)  # (B, 4250)
 
     def targets(self, name: str, indices: torch.Tensor | np.ndarray) -> torch.Tensor:
         """(B,) values of a target: float32 with NaN, or int64 classes with -1, where missing."""

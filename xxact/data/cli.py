@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -63,12 +64,18 @@ def _add_prepare(commands) -> None:
         help="a further regression target, e.g. bulk_modulus:GPa=K_VRH",
     )
     add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
+    add(
+        "--share",
+        metavar="K/N",
+        help="compute the K-th of N shares (K from 0) of the shards and stop, for array jobs; "
+        "the same command without --share finishes",
+    )
     add("--overwrite", action="store_true", help="replace another data set in DIR")
     parser.set_defaults(func=_prepare)
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from xxact.data.prepare import prepare, report
+    from xxact.data.prepare import prepare, prepare_share, report
     from xxact.data.source import Columns, parse_columns, parse_inputs
 
     if args.source == "mini":
@@ -78,6 +85,10 @@ def _prepare(args: argparse.Namespace) -> int:
     else:
         inputs = parse_inputs(args.input)
         columns = parse_columns(args.column, args.target, _known_columns(args.source))
+    if args.share:
+        shared = {"columns": columns, "symprec": args.symprec, "workers": args.workers}
+        prepare_share(args.source, inputs, args.out, _parse_share(args.share), **shared)
+        return 0
     prepared = prepare(
         args.source,
         inputs,
@@ -89,6 +100,13 @@ def _prepare(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     return report(prepared)
+
+
+def _parse_share(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise UserError(f"--share {text}: write K/N, e.g. 0/8 for the first of eight")
+    return int(match[1]), int(match[2])
 
 
 def _known_columns(source: str) -> dict[str, str]:

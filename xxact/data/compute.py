@@ -6,9 +6,11 @@ import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from xxact.data.progress import Progress
 from xxact.data.shard import ROWS, make_shard
@@ -35,18 +37,33 @@ class Job:
     broken: str = ""
 
 
-def compute_shards(source: Source, jobs: list[Job], symprec: float, workers: int) -> None:
-    """Make every shard that is not there yet, at most a few per worker in flight."""
-    tally = _Tally(jobs)
+def compute_shards(
+    source: Source,
+    jobs: list[Job],
+    symprec: float,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """Make every shard that is not there yet, at most a few per worker in flight.
+
+    share: (k, n) restricts it to the k-th of n shares: to some of the inputs, if there are as many
+    as shares, else to some shards of each input.
+    """
+    turn, of = share
+    by_input = len(jobs) >= of
+    mine = jobs[turn::of] if by_input else jobs
+    tally = _Tally(mine)
     pending: set[Future] = set()
     with WorkerPool(workers) as pool:
-        for job in jobs:
+        for job in mine:
             job.directory.mkdir(parents=True, exist_ok=True)
             finished = _finished(job)
             if finished:
                 tally.found_finished(job, finished)
                 continue
             for path, rows in _cut(source, job, tally):
+                if not by_input and job.shards % of != turn:
+                    continue
                 counts = path.with_suffix(".json")
                 if counts.exists():
                     tally.add(json.loads(counts.read_text()), found=True)
@@ -77,20 +94,29 @@ def _collect(pending: set[Future], tally: _Tally) -> set[Future]:
 
 def _cut(source: Source, job: Job, tally: _Tally) -> Iterator[tuple[Path, list[RawRow]]]:
     """The raw rows of an input by shard; where it breaks off, a last row says why."""
-    with open(job.entry.path, "rb") as stream:
-        rows = _rows_and_breakage(source, job, stream)
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open(job.entry.path, "rb"))
+            rows = _rows_and_breakage(source, job, stream)
+        except OSError as error:
+            stream, rows = io.BytesIO(), iter([_breakage(job, error)])
         while block := list(islice(rows, ROWS)):
             tally.position(job, stream, len(block))
             yield job.directory / f"{job.shards:06d}.npz", block
             job.shards += 1
 
 
-def _rows_and_breakage(source: Source, job: Job, stream: io.BufferedReader) -> Iterator[RawRow]:
+def _rows_and_breakage(source: Source, job: Job, stream: IO[bytes]) -> Iterator[RawRow]:
     try:
         yield from source.read(stream, job.entry.path)
     except (UnreadableInput, *READ_ERRORS) as error:
-        job.broken = str(error) or type(error).__name__
-        yield RawRow(job.entry.path.name, reason="unreadable_input", message=job.broken)
+        yield _breakage(job, error)
+
+
+def _breakage(job: Job, error: Exception) -> RawRow:
+    """Note why an input breaks off, and make that a failure like those of rows."""
+    job.broken = str(error) or type(error).__name__
+    return RawRow(job.entry.path.name, reason="unreadable_input", message=job.broken)
 
 
 def _mark_read(job: Job) -> None:
@@ -121,7 +147,7 @@ class _Tally:
         self._rows_read = self._done = self._failed = 0
         self._progress = Progress("rows")
 
-    def position(self, job: Job, stream: io.BufferedReader, rows: int) -> None:
+    def position(self, job: Job, stream: IO[bytes], rows: int) -> None:
         """A block of rows was read from `stream`."""
         self._rows_read += rows
         if not stream.closed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import lzma
 import re
 import sys
 import tarfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -201,12 +203,15 @@ def _read_archive(archive: Path) -> tuple[dict[str, str], dict[str, str], dict[s
     """mp id, formation energy and CIF by the archive's own index."""
     texts = {}
     try:
-        with tarfile.open(archive, "r|gz") as members:
-            for member in members:
-                place = member.name.split("/", 1)[-1]
-                if member.isfile() and re.fullmatch(r"data/[^/]+\.(cif|csv)", place):
-                    texts[place[5:]] = members.extractfile(member).read().decode()
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with gzip.open(archive) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as members:
+                for member in members:
+                    place = member.name.split("/", 1)[-1]
+                    if member.isfile() and re.fullmatch(r"data/[^/]+\.(cif|csv)", place):
+                        texts[place[5:]] = members.extractfile(member).read().decode()
+            while stream.read(1 << 20):  # tarfile takes an early end for the end
+                pass
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise UserError(
             f"{archive} is damaged ({error}): delete it and run the same command again"
         ) from error

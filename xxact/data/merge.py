@@ -44,6 +44,8 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
     files = {FAILURES: failures.finish()}
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
+    if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
+        counts["unreadable"] = broken
     manifest = manifest | counts | {"columns": columns, "files": files}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 

@@ -61,7 +61,62 @@ def prepare(
     Raises `UserError` if nothing could be stored, if a column is missing, or if `out` holds
     something else and `overwrite` is False.
     """
-    out = Path(out)
+    with _planned(source, inputs, Path(out), name, columns, symprec, workers) as plan:
+        if _is_prepared(plan, overwrite):
+            return _prepared(plan)
+        compute_shards(plan.source, plan.jobs, symprec, workers)
+        try:
+            merge(plan.source, plan.jobs, plan.out, plan.manifest)
+        except UserError:  # nothing could be stored
+            shutil.rmtree(plan.out / ".shards")
+            raise
+    shutil.rmtree(plan.out / ".shards")
+    return _prepared(plan)
+
+
+def prepare_share(
+    source: str,
+    inputs: Sequence[Input | Path | str],
+    out: Path | str,
+    share: tuple[int, int],
+    *,
+    columns: Columns | None = None,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+) -> None:
+    """Compute share k of n (`share = (k, n)`, k from 0) of the shards, for array jobs.
+
+    Shares may run at the same time on machines with a common file system. When all are done,
+    `prepare` with the same arguments merges them (and computes what is missing).
+    """
+    k, n = share
+    if not 0 <= k < n:
+        raise UserError(f"a share K/N needs 0 <= K < N, got {k}/{n}")
+    with _planned(source, inputs, Path(out), None, columns, symprec, workers) as plan:
+        if not (plan.out / MANIFEST).exists():
+            compute_shards(plan.source, plan.jobs, symprec, workers, share)
+
+
+@dataclass
+class _Plan:
+    """What is to be done, settled before anything is computed."""
+
+    source: Source
+    jobs: list[Job]
+    out: Path
+    manifest: dict
+
+
+@contextmanager
+def _planned(
+    source: str,
+    inputs: Sequence[Input | Path | str],
+    out: Path,
+    name: str | None,
+    columns: Columns | None,
+    symprec: float,
+    workers: int,
+) -> Iterator[_Plan]:
     if not 0 < symprec < 1:
         raise UserError(f"symprec must lie between 0 and 1 angstrom, got {symprec}")
     if workers < 1:
@@ -70,15 +125,15 @@ def prepare(
         adapter = _adapter(source, entries, columns or Columns())
         jobs = _jobs(adapter, entries, out, symprec)
         manifest = _manifest_head(adapter, jobs, name or out.resolve().name, symprec)
-        if _is_prepared(out, manifest, overwrite):
-            return Prepared(open_store(out))
         out.mkdir(parents=True, exist_ok=True)
-        compute_shards(adapter, jobs, symprec, workers)
-        try:
-            merge(adapter, jobs, out, manifest)
-        finally:
-            shutil.rmtree(out / ".shards")
-    return Prepared(open_store(out), {j.entry.path: j.broken for j in jobs if j.broken})
+        yield _Plan(adapter, jobs, out, manifest)
+
+
+def _prepared(plan: _Plan) -> Prepared:
+    store = open_store(plan.out)
+    broken = store.manifest.get("unreadable", {})
+    paths = {job.entry.path.name: job.entry.path for job in plan.jobs}
+    return Prepared(store, {paths[name]: reason for name, reason in broken.items()})
 
 
 @contextmanager
@@ -170,11 +225,12 @@ def _wavelength() -> float:
     return wavelength_angstrom(WAVELENGTH)
 
 
-def _is_prepared(out: Path, manifest: dict, overwrite: bool) -> bool:
-    """Whether `out` holds the very store that was asked for; makes room if told to overwrite.
+def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
+    """Whether the very store that was asked for is there; makes room if told to overwrite.
 
     A store made with other versions of the libraries is kept.
     """
+    out, manifest = plan.out, plan.manifest
     if not (out / MANIFEST).exists():
         return False
     there = open_store(out).manifest

@@ -52,6 +52,9 @@ class Store:
         self.manifest = manifest
         #: SHA-256 of `manifest.json`: it covers every column through its hash.
         self.sha256 = sha256
+        #: SHA-256 of what the store was made from: the same data prepared with other versions or
+        #: on another processor may differ in the last bits of a column, and not in this.
+        self.source_sha256 = _source_hash(manifest)
         self.name: str = manifest["name"]
         self.n: int = manifest["n"]
         self.has_xrd: bool = manifest["kind"] == "composition+xrd"
@@ -160,6 +163,13 @@ class Store:
         return None
 
 
+def _source_hash(manifest: dict) -> str:
+    """SHA-256 of inputs and settings: the manifest without hashes of columns and versions."""
+    left_out = ("columns", "files", "versions")
+    source = {key: value for key, value in manifest.items() if key not in left_out}
+    return hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
+
+
 def _scramble(words: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser: uint64 in, well-mixed uint64 out (Steele et al. 2014)."""
     x = words + np.uint64(0x9E3779B97F4A7C15)
@@ -248,6 +258,6 @@ class ColumnWriter:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, then rename it: it is whole or absent."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_bytes(content)
     os.replace(partial, path)

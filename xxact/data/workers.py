@@ -16,8 +16,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from xxact.errors import UserError
 
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "RAYON", "VECLIB_MAXIMUM")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +49,8 @@ class WorkerPool:
                 process.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for process in self._processes:
-            process.stdin.close()
+            with suppress(OSError):  # unsent bytes of a process that was killed
+                process.stdin.close()
             process.wait()
             process.stdout.close()
 
@@ -80,8 +84,9 @@ class WorkerPool:
             process.stdin.flush()
             error, result = pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as failure:
-            raise RuntimeError(
-                f"a worker process died (exit code {process.poll()}), perhaps for want of memory"
+            raise UserError(
+                f"a worker process died (exit code {process.poll()}), perhaps for want of memory: "
+                "run the same command again with fewer --workers, it goes on where it stopped"
             ) from failure
         finally:
             self._idle.put(process)

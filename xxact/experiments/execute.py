@@ -60,6 +60,7 @@ def _result(run: Run, store: Store, training: Any) -> dict[str, Any]:
         "data": {
             "name": store.name,
             "manifest_sha256": store.sha256,
+            "source_sha256": store.source_sha256,
             "n": {
                 "train": len(training.train_rows),
                 "validation": len(store.indices("validation")),

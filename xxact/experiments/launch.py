@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,16 +85,17 @@ def _show_plan(runs: Sequence[Run], options: argparse.Namespace) -> None:
 
 
 def _prepared(data: Path, options: argparse.Namespace) -> Path:
-    """The scale's store; the embedded data set is prepared on first use."""
+    """The scale's store; the embedded data set is prepared unless that is done already."""
     scale = suite.load_scale(options.scale)
-    if options.data is None and not (data / "manifest.json").exists():
-        if "--source mini" not in scale.prepare:
-            raise UserError(
-                f"scale '{options.scale}' needs the data set {data}, which is not there; make it"
-                f" with:\n  {scale.prepare}\nor name your own with --data DIR"
-            )
-        print(f"preparing the embedded data set in {data}", file=sys.stderr)
-        command = [sys.executable, "-m", "xxact", *scale.prepare.split()[1:]]
-        if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
-            raise UserError(f"the data set could not be prepared: {scale.prepare}")
+    if options.data is not None:
+        return data
+    if "--source mini" in scale.prepare:
+        from xxact.data.prepare import prepare
+
+        prepare("mini", [], data, workers=len(os.sched_getaffinity(0)), overwrite=True)
+    elif not data.is_dir():
+        raise UserError(
+            f"scale '{options.scale}' needs the data set {data}, which is not there; make it"
+            f" with:\n  {scale.prepare}\nor name your own with --data DIR"
+        )
     return data

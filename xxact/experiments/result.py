@@ -74,10 +74,15 @@ class SpecRecord(_Open):
 
 
 class DataRecord(_Open):
-    """Which data set a run saw: the hash of its manifest, and how many samples of each part."""
+    """Which data set a run saw, and how many samples of each part.
+
+    `manifest_sha256` covers every bit of the store, `source_sha256` inputs and settings alone: the
+    same data prepared on another machine share the latter.
+    """
 
     name: str
     manifest_sha256: str
+    source_sha256: str
     n: dict[str, NonNegativeInt]
 
 

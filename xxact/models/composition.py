@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xxact.data.targets import Target
 from xxact.models.base import Model, in_float32, linear_heads
-from xxact.models.layers import Encoder, additive_mask
+from xxact.models.layers import CLS, Encoder, additive_mask
 from xxact.models.spec import CompositionSpec
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class CompositionEncoder(nn.Module):
             x = torch.cat((self.cls.expand(len(x), -1, -1).to(x.dtype), x), dim=1)  # (B, 1 + E, W)
             padding = F.pad(padding, (1, 0), value=False)  # (B, 1 + E)
         mask = additive_mask(padding)
-        return Tokens(self.encoder(x, mask, cls_only=cls_only), padding, mask)
+        return Tokens(self.encoder(x, mask, CLS if cls_only else None), padding, mask)
 
 
 def fraction_encoding(resolution: int, width: int) -> Tensor:

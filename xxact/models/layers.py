@@ -2,9 +2,9 @@
 
 The state of `EncoderLayer` and `DecoderLayer` loads into `torch.nn.TransformerEncoderLayer` and
 `TransformerDecoderLayer` (`batch_first=True`) and back. Beyond torch's layers they can compute
-their output at the first `n_queries` tokens alone, which is all that a [CLS] head needs of the
-last layer. Weights start as torch's layers start: Xavier-uniform for the packed query, key and
-value projection, zero for the biases of attention, torch's default for the other linear maps.
+their output at chosen tokens alone, such as the [CLS], which is all that is read of a last layer.
+Weights start as torch's layers start: Xavier-uniform for the packed query, key and value
+projection, zero for the biases of attention, torch's default for the other linear maps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,20 @@ from torch import Tensor, nn
 
 from xxact.models.dropout import add_dropout, dropout, on_cpu, relu_dropout
 from xxact.models.spec import EncoderSpec
+
+#: Tokens at which an output is wanted: all, a range of them, or indices (B, K) of each sample's.
+Choice = slice | Tensor | None
+#: The [CLS] alone.
+CLS = slice(0, 1)
+
+
+def choose(x: Tensor, chosen: Choice) -> Tensor:
+    """The `chosen` tokens (B, K, W) of `x` (B, S, W)."""
+    if chosen is None:
+        return x
+    if isinstance(chosen, slice):
+        return x[:, chosen]
+    return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1]))
 
 
 class Attention(nn.Module):
@@ -34,21 +48,19 @@ class Attention(nn.Module):
         x: Tensor,
         memory: Tensor | None = None,
         mask: Tensor | None = None,
-        n_queries: int | None = None,
     ) -> Tensor:
         """Attend from `x` (B, S, W) to `memory` (B, M, W), or to `x` itself where it is None.
 
-        `mask` (B, 1, 1, M) is added to the scores: 0 or minus infinity. `n_queries` limits the
-        queries, and so the output, to the first tokens of `x`. Returns (B, n_queries or S, W).
+        `mask` (B, 1, 1, M) is added to the scores: 0 or minus infinity. Returns (B, S, W).
         """
-        if memory is None and n_queries is None:
+        if memory is None:
             qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, S, 3 W)
             q, k, v = self._split(qkv, 3)
         else:
             w_q, w_kv = self.in_proj_weight.split((self.width, 2 * self.width))
             b_q, b_kv = self.in_proj_bias.split((self.width, 2 * self.width))
-            (q,) = self._split(F.linear(x if n_queries is None else x[:, :n_queries], w_q, b_q), 1)
-            k, v = self._split(F.linear(x if memory is None else memory, w_kv, b_kv), 2)
+            (q,) = self._split(F.linear(x, w_q, b_q), 1)
+            k, v = self._split(F.linear(memory, w_kv, b_kv), 2)
         p = self.dropout if self.training else 0.0
         if on_cpu(x):
             out = _attend(q, k, v, mask, p)
@@ -58,10 +70,11 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, S, W)
 
     def _split(self, projected: Tensor, n: int) -> tuple[Tensor, ...]:
-        """Views (B, H, S, W / H) of `n` packed projections (B, S, n W)."""
+        """The `n` parts (B, H, S, W / H) of packed projections (B, S, n W)."""
         batch, tokens, _ = projected.shape
         parts = projected.view(batch, tokens, n, self.heads, self.width // self.heads)
-        return parts.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+        parts = parts.permute(2, 0, 3, 1, 4)  # (n, B, H, S, W / H)
+        return (parts.contiguous() if on_cpu(parts) else parts).unbind(0)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
@@ -94,6 +107,12 @@ class _Layer(nn.Module):
     def _add(self, residual: Tensor, x: Tensor) -> Tensor:
         return add_dropout(residual, x, self.p, self.training)
 
+    def _attend_to_self(self, x: Tensor, h: Tensor, mask: Tensor | None, chosen: Choice) -> Tensor:
+        """`x` plus self-attention of `h`, which is `x` or normalised `x`, at the `chosen`."""
+        if chosen is None:
+            return self._add(x, self.self_attn(h, mask=mask))
+        return self._add(choose(x, chosen), self.self_attn(choose(h, chosen), h, mask))
+
     def _feedforward(self, x: Tensor) -> Tensor:
         return self.linear2(relu_dropout(self.linear1(x), self.p, self.training))  # (B, S, W)
 
@@ -106,16 +125,15 @@ class EncoderLayer(_Layer):
         self.norm1 = nn.LayerNorm(spec.width)
         self.norm2 = nn.LayerNorm(spec.width)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, n_queries: int | None = None
-    ) -> Tensor:
-        """Output (B, n_queries or S, W) of tokens `x` (B, S, W); `mask` as in `Attention`."""
-        first = x if n_queries is None else x[:, :n_queries]
+    def forward(self, x: Tensor, mask: Tensor | None = None, chosen: Choice = None) -> Tensor:
+        """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them.
+
+        `mask` (B, 1, 1, S) hides padding, as in `Attention`.
+        """
         if self.norm_first:
-            h = self.norm1(x)
-            x = self._add(first, self.self_attn(h, mask=mask, n_queries=n_queries))
+            x = self._attend_to_self(x, self.norm1(x), mask, chosen)
             return self._add(x, self._feedforward(self.norm2(x)))
-        x = self.norm1(self._add(first, self.self_attn(x, mask=mask, n_queries=n_queries)))
+        x = self.norm1(self._attend_to_self(x, x, mask, chosen))
         return self.norm2(self._add(x, self._feedforward(x)))
 
 
@@ -134,15 +152,14 @@ class DecoderLayer(_Layer):
         x: Tensor,
         memory: Tensor,
         memory_mask: Tensor | None = None,
-        n_queries: int | None = None,
+        chosen: Choice = None,
     ) -> Tensor:
-        """Output (B, n_queries or S, W) of tokens `x` (B, S, W) that attend to `memory`."""
-        first = x if n_queries is None else x[:, :n_queries]
+        """Output (B, S, W) of tokens `x` (B, S, W) that attend to `memory`, at the `chosen`."""
         if self.norm_first:
-            x = self._add(first, self.self_attn(self.norm1(x), n_queries=n_queries))
+            x = self._attend_to_self(x, self.norm1(x), None, chosen)
             x = self._add(x, self.multihead_attn(self.norm2(x), memory, memory_mask))
             return self._add(x, self._feedforward(self.norm3(x)))
-        x = self.norm1(self._add(first, self.self_attn(x, n_queries=n_queries)))
+        x = self.norm1(self._attend_to_self(x, x, None, chosen))
         x = self.norm2(self._add(x, self.multihead_attn(x, memory, memory_mask)))
         return self.norm3(self._add(x, self._feedforward(x)))
 
@@ -155,11 +172,11 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(spec) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.width) if spec.norm_first else None
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cls_only: bool = False) -> Tensor:
-        """Output (B, S, W) of tokens `x` (B, S, W), or (B, 1, W) of the first token alone."""
-        last = len(self.layers) - 1
-        for i, layer in enumerate(self.layers):
-            x = layer(x, mask, n_queries=1 if cls_only and i == last else None)
+    def forward(self, x: Tensor, mask: Tensor | None = None, chosen: Choice = None) -> Tensor:
+        """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them."""
+        for layer in self.layers[:-1]:
+            x = layer(x, mask)
+        x = self.layers[-1](x, mask, chosen)
         return x if self.norm is None else self.norm(x)
 
 
@@ -172,12 +189,12 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(spec.width) if spec.norm_first else None
 
     def forward(
-        self, x: Tensor, memory: Tensor, memory_mask: Tensor | None = None, cls_only: bool = False
+        self, x: Tensor, memory: Tensor, memory_mask: Tensor | None = None, chosen: Choice = None
     ) -> Tensor:
-        """Output (B, S, W) of tokens `x` (B, S, W), or (B, 1, W) of the first token alone."""
-        last = len(self.layers) - 1
-        for i, layer in enumerate(self.layers):
-            x = layer(x, memory, memory_mask, n_queries=1 if cls_only and i == last else None)
+        """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them."""
+        for layer in self.layers[:-1]:
+            x = layer(x, memory, memory_mask)
+        x = self.layers[-1](x, memory, memory_mask, chosen)
         return x if self.norm is None else self.norm(x)
 
 

@@ -75,8 +75,9 @@ class _Halve(torch.autograd.Function):
         # The second takes the gradient only where it is the greater one: ties go to the first.
         to_second = torch.ops.aten.threshold_backward(gradient, second - first, 0)
         result = torch.empty_like(x) if x.shape[-1] % 2 == 0 else torch.zeros_like(x)
-        for part, value in zip(_pairs(result), (gradient - to_second, to_second), strict=True):
-            part.copy_(value)
+        of_first, of_second = _pairs(result)
+        of_second.copy_(to_second)
+        torch.sub(gradient, to_second, out=of_first)
         return result
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xxact.data.targets import Target
 from xxact.models.base import Model, linear_heads
-from xxact.models.layers import Encoder
+from xxact.models.layers import CLS, Encoder
 from xxact.models.spec import XRDSpec
 from xxact.xrd.grid import N_POINTS
 
@@ -39,7 +39,7 @@ class XRDEncoder(nn.Module):
         """Encode windows (B, 17, 250): (B, 18, W), or (B, 1, W) of the [CLS] alone."""
         x = self.projection(windows)  # (B, 17, W)
         x = torch.cat((self.cls.expand(len(x), -1, -1).to(x.dtype), x), dim=1) + self.positions
-        return self.encoder(x, cls_only=cls_only)  # (B, 18, W)
+        return self.encoder(x, chosen=CLS if cls_only else None)  # (B, 18, W)
 
 
 class XRDTransformer(Model):

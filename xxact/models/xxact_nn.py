@@ -17,6 +17,7 @@ from xxact.data.targets import Target
 from xxact.models.base import OBJECTIVES, Model, linear_heads
 from xxact.models.composition import CompositionEncoder, Tokens
 from xxact.models.fusion import Fusion
+from xxact.models.layers import CLS, Choice
 from xxact.models.spec import CompositionSpec, FusionSpec, XRDSpec
 from xxact.models.xrd import XRDEncoder
 from xxact.xrd.grid import N_POINTS
@@ -72,20 +73,22 @@ class XxactNN(Model):
             windows = torch.where(mask[..., None], self.mask_token, windows)
         return self.xrd(windows, cls_only=cls_only)
 
-    def fuse(self, xrd: Tensor, composition: Tokens, cls_only: bool = False) -> Tensor:
-        """Fused tokens (B, 18, W), or (B, 1, W) of the [CLS] alone."""
+    def fuse(self, xrd: Tensor, composition: Tokens, chosen: Choice = None) -> Tensor:
+        """Fused tokens (B, 18, W) of XRD tokens (B, 18, W), at the `chosen` ones of them."""
         queries = self.xrd_bridge(xrd)  # (B, 18, 768)
         memory = self.composition_bridge(composition.values)  # (B, 1 + E, 768)
-        return self.fusion(queries, memory, composition.mask, cls_only=cls_only)
+        return self.fusion(queries, memory, composition.mask, chosen)
 
     def reconstruct(self, fused: Tensor) -> Tensor:
-        """Windows (B, 17, 250), at least 0, from fused tokens (B, 18, W)."""
-        return torch.relu(self.mxm_head(fused[:, 1:]))
+        """Windows (B, K, 250), at least 0, from the fused tokens (B, K, W) in their places."""
+        return torch.relu(self.mxm_head(fused))
 
     def features(self, batch: Batch, cls_only: bool = True) -> Tensor:
         """Fused tokens (B, 18, W), or (B, 1, W) of the [CLS] alone."""
         composition = self.encode_composition(batch)
-        return self.fuse(self.encode_xrd(batch.pattern), composition, cls_only=cls_only)
+        return self.fuse(
+            self.encode_xrd(batch.pattern), composition, chosen=CLS if cls_only else None
+        )
 
     def embedding(self, features: Tensor) -> Tensor:
         """The fused [CLS] (B, W)."""

@@ -1,8 +1,8 @@
 """Powder diffraction of crystals: reflections, broadening to a pattern, symmetry. No learning here.
 
-`simulate_pattern(structure)` is the whole path in one call; `reflections` and `broaden` are its two
-halves, `space_group_number` finds the symmetry. The names below are imported on first use, since
-they bring Numba, torch or moyopy with them.
+`simulate_pattern(structure)` is the whole path in one call; `reflections.reflections` and `broaden`
+are its two halves for many crystals, `space_group_number` finds the symmetry. The names below are
+imported on first use, since they bring Numba, torch or moyopy with them.
 """
 
 from importlib import import_module
@@ -11,7 +11,6 @@ _HOME = {
     "Crystal": "crystal",
     "CrystalError": "crystal",
     "Reflections": "reflections",
-    "reflections": "reflections",
     "broaden": "broadening",
     "simulate_pattern": "pattern",
     "space_group_number": "symmetry",
@@ -22,7 +21,6 @@ __all__ = [
     "CrystalError",
     "Reflections",
     "broaden",
-    "reflections",
     "simulate_pattern",
     "space_group_number",
 ]

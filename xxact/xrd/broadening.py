@@ -63,9 +63,7 @@ def broaden(
     for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
         part = patterns[start : start + _CHUNK]
         lines = slice(first, last)
-        _broaden_into(
-            part, two_theta[lines], intensity[lines], row[lines] - start, length, sigma
-        )
+        _broaden_into(part, two_theta[lines], intensity[lines], row[lines] - start, length, sigma)
     return patterns
 
 

@@ -43,7 +43,7 @@ WAVELENGTHS_ANGSTROM = {
 MERGE_TOLERANCE_DEG = 1e-5
 MIN_RELATIVE_INTENSITY = 1e-5  # of the strongest reflection in range
 MIN_DISTANCE_ANGSTROM = 0.5  # pymatgen's tolerance for valid structures; H-H is 0.74
-MAX_LATTICE_POINTS = 2_000_000  # in the half sphere: about 150 MB of working memory
+MAX_LATTICE_POINTS = 2_000_000  # in the half sphere: about 300 MB of working memory
 _ROUNDING_DEG = 1e-9  # symmetry-equivalent reflections differ by less, from rounding alone
 _NO_DISPLACEMENT = np.empty((0, 3, 3))
 
@@ -127,14 +127,8 @@ def reflections(
         )
     if not with_hkl:
         return Reflections(two_theta, intensity)
-    hexagonal = _is_hexagonal(crystal.lattice)
-    families = [_families(hkl[by_length[start:end]], hexagonal) for start, end in span.tolist()]
-    return Reflections(
-        two_theta,
-        intensity,
-        [tuple(index for index, _ in family) for family in families],
-        [tuple(count for _, count in family) for family in families],
-    )
+    points = [hkl[by_length[start:end]] for start, end in span.tolist()]
+    return Reflections(two_theta, intensity, *_hkl_and_multiplicity(points, crystal.lattice))
 
 
 def wavelength_angstrom(wavelength: str | float) -> float:
@@ -164,8 +158,7 @@ def check_distances(crystal: Crystal, min_distance: float = MIN_DISTANCE_ANGSTRO
         raise CrystalError(
             "overlapping_atoms",
             f"sites {i} and {j} are {distance:.3f} angstrom apart (the least allowed is "
-            f"{min_distance:g})"
-            + (": the cell is shorter than that" if i == j else ""),
+            f"{min_distance:g})" + (": the cell is shorter than that" if i == j else ""),
         )
 
 
@@ -217,10 +210,14 @@ def _too_large(crystal: Crystal, high: float, wavelength: float) -> CrystalError
     )
 
 
-def _is_hexagonal(lattice: np.ndarray) -> bool:
+def _hkl_and_multiplicity(points: list[np.ndarray], lattice: np.ndarray) -> tuple[list, list]:
+    """The last two fields of `Reflections` from the half-space points (M, 3) of each reflection."""
     from pymatgen.core import Lattice
 
-    return Lattice(lattice).is_hexagonal()
+    hexagonal = Lattice(lattice).is_hexagonal()
+    families = [_families(group, hexagonal) for group in points]
+    hkl = [tuple(index for index, _ in family) for family in families]
+    return hkl, [tuple(count for _, count in family) for family in families]
 
 
 def _families(hkl: np.ndarray, hexagonal: bool) -> list[tuple[tuple[int, int, int], int]]:
@@ -322,7 +319,7 @@ def _half_sphere(frame, g_low, g_high):
     limit = g_high**2
     floor = max(g_low**2, 1e-300)
     volume = 1.0 / (frame[0, 0] * frame[1, 1] * frame[2, 2])
-    capacity = int(2.2 * g_high ** 3 * volume) + 256
+    capacity = int(2.2 * g_high**3 * volume) + 256
     hkl = np.empty((capacity, 3), np.int64)
     g_squared = np.empty(capacity)
     n = 0

@@ -1,0 +1,66 @@
+"""Results are copied whole or not at all, and nothing else is."""
+
+import fabricate
+import pytest
+
+from xxact.analysis.adopt import COPIED, UNCHANGED, adopt
+from xxact.errors import UserError
+from xxact.experiments.result import result_path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    root = fabricate.write_tree(tmp_path / "runs", "mini", ["table2/none", "table2/mxm"], (0, 1))
+    folder = root / "mini/table2/none/seed0"
+    folder.mkdir()
+    (folder / "model.pt").write_bytes(b"weights")
+    (root / "mini/table2/none/seed1.log").write_text("log")
+    return root
+
+
+def _files(root):
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+def test_json_is_copied_and_checkpoints_are_not(runs, tmp_path):
+    target = tmp_path / "results"
+    assert {a.state for a in adopt(runs, target)} == {COPIED}
+    wanted = [f"mini/table2/{run}/seed{k}.json" for run in ("mxm", "none") for k in (0, 1)]
+    assert _files(target) == ["mini/data.json", *wanted]
+    assert {a.state for a in adopt(runs, target)} == {UNCHANGED}
+
+
+@pytest.mark.parametrize("pattern", ["table2/none", "*/none", "mini/table2/none"])
+def test_runs_are_chosen_by_name_or_pattern(runs, tmp_path, pattern):
+    adopt(runs, tmp_path / "results", [pattern])
+    assert not (tmp_path / "results/mini/table2/mxm").exists()
+    assert (tmp_path / "results/mini/table2/none/seed1.json").exists()
+
+
+def test_a_different_result_is_kept_unless_told(runs, tmp_path):
+    target = tmp_path / "results"
+    adopt(runs, target)
+    path = result_path(target, "mini", "table2/none", 0)
+    path.write_text(path.read_text().replace('"wall_s": 30.0', '"wall_s": 31.0'))
+    result_path(target, "mini", "table2/mxm", 0).unlink()
+    with pytest.raises(UserError, match="--overwrite") as caught:
+        adopt(runs, target)
+    assert str(path) in str(caught.value)
+    assert not result_path(target, "mini", "table2/mxm", 0).exists()
+    adopt(runs, target, overwrite=True)
+    assert path.read_bytes() == result_path(runs, "mini", "table2/none", 0).read_bytes()
+
+
+def test_a_damaged_result_stops_everything(runs, tmp_path):
+    path = result_path(runs, "mini", "table2/none", 1)
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"seed1\.json"):
+        adopt(runs, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_nothing_to_adopt(runs, tmp_path):
+    with pytest.raises(UserError, match="table9"):
+        adopt(runs, tmp_path / "results", ["table9/*"])
+    with pytest.raises(UserError, match="no finished result"):
+        adopt(tmp_path / "absent", tmp_path / "results")

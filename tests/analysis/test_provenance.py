@@ -1,0 +1,60 @@
+"""Results that do not belong together are refused, by name."""
+
+import json
+
+import fabricate
+import pytest
+
+from xxact.analysis.provenance import Tree, ordered_scales
+from xxact.errors import UserError
+from xxact.experiments.result import data_path, result_path, write_data_summary, write_result
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return fabricate.write_tree(tmp_path, "mini", ["table2/none", "table2/mxm"], (0, 1))
+
+
+def _change(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    write_result(path, content)
+
+
+def test_seeds_of_different_specs_are_refused(tree):
+    path = result_path(tree, "mini", "table2/none", 1)
+    _change(path, lambda content: content["spec"]["model"].update(width=7))
+    with pytest.raises(UserError) as caught:
+        Tree(tree, "mini")
+    message = str(caught.value)
+    assert str(path) in message
+    assert str(result_path(tree, "mini", "table2/none", 0)) in message
+    assert "spec.model.width (None and 7)" in message
+
+
+def test_prose_and_seed_may_differ(tree):
+    path = result_path(tree, "mini", "table2/none", 1)
+    _change(path, lambda content: content["spec"].update(reproduces="other words", seed=1))
+    assert len(Tree(tree, "mini").results("table2/none")) == 2
+
+
+@pytest.mark.parametrize(("run", "seed"), [("table2/none", 1), ("table2/mxm", 0)])
+def test_other_data_is_refused_within_a_run_and_within_a_table(tree, run, seed):
+    path = result_path(tree, "mini", run, seed)
+    _change(path, lambda content: content["data"].update(manifest_sha256="b" * 64))
+    with pytest.raises(UserError, match="different data") as caught:
+        Tree(tree, "mini")
+    assert str(path) in str(caught.value)
+
+
+def test_data_summary_of_other_data_is_refused(tree):
+    write_data_summary(data_path(tree, "mini"), fabricate.make_data("mini", "b" * 64))
+    with pytest.raises(UserError, match=r"data\.json"):
+        Tree(tree, "mini")
+
+
+def test_scales_are_apart(tree):
+    fabricate.write_tree(tree, "mp-small", ["table2/none"], (0,))
+    assert Tree(tree, "mp-small").results("table2/mxm") == ()
+    assert ordered_scales(tree) == ["mini", "mp-small"]
+    assert ordered_scales(None, tree / "absent") == []

@@ -1,0 +1,171 @@
+"""The training loop on a tiny store: reproducible, resumable, honest about what it cannot do."""
+
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xxact.errors import UserError
+from xxact.training import loop
+from xxact.training.loop import Training, evaluation_steps
+from xxact.training.signals import Stopped
+
+GOLDEN = Path(__file__).parent / "golden_losses.json"
+OBJECTIVES = ("supervised", "contrastive", "mxm", "contrastive+mxm")
+
+
+def weights(training):
+    return {name: value.clone() for name, value in training.model.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def stop_after(training, step):
+    """Make the run signal itself, as a cluster would, in the middle of step `step`."""
+    original = training._step
+
+    def step_and_signal(k):
+        if k == step:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return original(k)
+
+    training._step = step_and_signal
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_resumed_run_gives_the_weights_and_curve_of_an_uninterrupted_one(
+    objective, make_spec, tiny_store, tmp_path, quiet
+):
+    spec = make_spec(objective=objective)
+    whole = Training(spec, tiny_store, tmp_path / "whole", seed=1)
+    whole.run(quiet(tmp_path / "whole"))
+    folder = tmp_path / "stopped"
+    for at in (1, 5):
+        part = Training(spec, tiny_store, folder, seed=1)
+        stop_after(part, at)
+        with pytest.raises(Stopped, match=f"step {at + 1} of {whole.total}"):
+            part.run(quiet(folder))
+    rest = Training(spec, tiny_store, folder, seed=1)
+    assert rest.state.step == 6
+    rest.run(quiet(folder))
+    assert_same(weights(whole), weights(rest))
+    assert rest.state.curve == whole.state.curve
+    assert rest.state.restarts == 2
+
+
+def test_bfloat16_is_reproducible_too(make_spec, tiny_store, tmp_path, quiet):
+    spec = make_spec(precision="bfloat16", epochs=0.5)
+    runs = []
+    for name in ("a", "b"):
+        runs.append(Training(spec, tiny_store, tmp_path / name, seed=0))
+        runs[-1].run(quiet(tmp_path / name))
+    assert_same(*(weights(run) for run in runs))
+
+
+def test_another_seed_gives_another_run(make_spec, tiny_store, tmp_path):
+    a, b = (Training(make_spec(), tiny_store, tmp_path, seed) for seed in (0, 1))
+    assert float(a._step(0)) != float(b._step(0))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_losses_equal_the_committed_ones(objective, make_spec, tiny_store, tmp_path):
+    """Golden losses: a change that should not alter results must not alter these."""
+    training = Training(make_spec(objective=objective), tiny_store, tmp_path, seed=0)
+    losses = [float(training._step(step)) for step in range(6)]
+    np.testing.assert_allclose(losses, json.loads(GOLDEN.read_text())[objective], rtol=2e-4)
+
+
+@pytest.mark.parametrize("objective", ["supervised", "contrastive"])
+def test_training_lowers_the_loss(objective, make_spec, tiny_store, tmp_path, quiet):
+    training = Training(make_spec(objective=objective, epochs=10), tiny_store, tmp_path, seed=0)
+    training.run(quiet(tmp_path))
+    assert training.state.curve[-1]["train_loss"] < 0.8 * training.state.curve[0]["train_loss"]
+
+
+def test_masked_modelling_gets_better_than_the_untrained_model(
+    make_spec, tiny_store, tmp_path, quiet
+):
+    """With masks that are the same before and after: those of a step weigh as much as training."""
+    spec = make_spec(objective="mxm", epochs=20, optimizer={"peak_lr": 2e-2})
+    training = Training(spec, tiny_store, tmp_path, seed=0)
+    rows = tiny_store.indices("train")
+    before = training.task.score(training.engine, rows)["objective"]["mxm"]
+    training.run(quiet(tmp_path))
+    assert training.task.score(training.engine, rows)["objective"]["mxm"] < 0.99 * before
+
+
+def test_what_an_objective_does_not_use_stays_as_it_was(make_spec, tiny_store, tmp_path):
+    training = Training(make_spec(objective="contrastive"), tiny_store, tmp_path, seed=0)
+    before = weights(training)
+    for step in range(3):
+        training._step(step)
+    after = weights(training)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert {"composition", "xrd"} <= changed
+    assert not changed & {"fusion", "composition_bridge", "xrd_bridge", "mxm_head", "mask_token"}
+
+
+def test_a_run_takes_over_all_weights_but_the_heads(make_spec, tiny_store, tmp_path, quiet):
+    first = Training(make_spec(objective="mxm", epochs=0.5), tiny_store, tmp_path / "a", seed=0)
+    first.run(quiet(tmp_path / "a"))
+    second = Training(make_spec(), tiny_store, tmp_path / "b", seed=0, init=first.model_path)
+    own = weights(second)
+    for name, value in weights(first).items():
+        if not name.startswith("heads."):
+            assert torch.equal(value, own[name]), name
+
+
+def test_transfer_trains_new_heads_alone(make_spec, tiny_store, tmp_path, quiet):
+    first = Training(make_spec(epochs=0.5), tiny_store, tmp_path / "a", seed=0)
+    first.run(quiet(tmp_path / "a"))
+    spec = make_spec(targets=("band_gap",), transfer=True, init="table1/a", epochs=3)
+    second = Training(spec, tiny_store, tmp_path / "b", seed=0, init=first.model_path)
+    before = weights(second)
+    second.run(quiet(tmp_path / "b"))
+    after = weights(second)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"heads.band_gap.weight", "heads.band_gap.bias"}
+
+
+def test_weights_of_another_size_are_refused(make_spec, tiny_store, tmp_path, quiet):
+    small = Training(make_spec(epochs=0.5), tiny_store, tmp_path / "a", seed=0)
+    small.run(quiet(tmp_path / "a"))
+    spec = make_spec()
+    wider = dataclasses.replace(spec.model.fusion, feedforward=64)
+    spec = spec.model_copy(update={"model": dataclasses.replace(spec.model, fusion=wider)})
+    with pytest.raises(UserError, match="does not fit this model: fusion"):
+        Training(spec, tiny_store, tmp_path / "b", seed=0, init=small.model_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    make_spec, tiny_store, tmp_path, quiet, monkeypatch
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
+    training = Training(make_spec(), tiny_store, tmp_path, seed=0)
+    original = training._step
+    training._step = lambda k: original(k) * (float("nan") if k == 3 else 1)
+    first = tiny_store.ids[training.sampler.batch(3).rows[0]].decode()
+    with pytest.raises(UserError, match=rf"nan at step 3 .*{first}.*checkpoint\.pt, step 3"):
+        training.run(quiet(tmp_path))
+    assert not training.model_path.exists()
+
+
+def test_a_missing_target_and_a_missing_pattern_are_named(make_spec, tiny_store, tmp_path):
+    with pytest.raises(UserError, match=r"no target 'bulk_modulus'.*band_gap"):
+        Training(make_spec(targets=("bulk_modulus",)), tiny_store, tmp_path, seed=0)
+
+
+def test_evaluations_fall_on_the_papers_percentages():
+    steps = evaluation_steps(1000, 40)
+    assert {50, 150, 250, 1000} <= steps
+    assert len(steps) == 40
+    assert max(evaluation_steps(7, 40)) == 7
