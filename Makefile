@@ -1,12 +1,14 @@
 # make reproduce   train Table 2 (and its unimodal rows) on the embedded data set, then show tables
 # make test        run the tests
-# make figures     tables and figures from results/ (RESULTS=runs: from your own runs)
+# make figures     tables and figures from results/ (RESULTS=runs: of your own runs; STRICT=1: fail
+#                  and list what is missing at scale mini)
+# make report      results/report.html, one page with everything
 PYTHON ?= python3
 SCALE ?= mini
 RESULTS ?= results
 BIN = .venv/bin
 
-.PHONY: setup reproduce test figures lint
+.PHONY: setup reproduce test figures report lint
 setup: .venv/installed
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
@@ -24,7 +26,10 @@ test: setup
 	$(BIN)/python -m pytest
 
 figures: setup
-	$(BIN)/xxact figures --results $(RESULTS)
+	$(BIN)/xxact figures --results $(RESULTS) $(if $(STRICT),--strict)
+
+report: setup
+	$(BIN)/xxact report --results $(RESULTS)
 
 lint: setup
 	$(BIN)/ruff check .
