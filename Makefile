@@ -18,8 +18,8 @@ setup: .venv/installed
 	@touch $@
 
 reproduce: setup
-	$(BIN)/python experiments/table2/run.py --local --scale $(SCALE)
 	$(BIN)/python experiments/table1/run.py --local --scale $(SCALE)
+	$(BIN)/python experiments/table2/run.py --local --scale $(SCALE)
 	$(BIN)/xxact figures --results runs
 
 test: setup
