@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numba
 import numpy as np
 import orjson
 
@@ -34,6 +33,7 @@ from xxact.data.source import (
     parse_value,
 )
 from xxact.data.targets import UNITS
+from xxact.xrd.compiled import compiled
 from xxact.xrd.crystal import Crystal
 
 #: Keys of an entry's `data` that hold the known targets.
@@ -299,7 +299,7 @@ class _Entries:
             self._place = 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def object_end(text, start):
     """Index after the JSON object or list that starts at `start`; -1 incomplete, -2 mismatched.
 
