@@ -15,7 +15,7 @@ from xxact.objectives import (
     multi_target_loss,
     mxm_loss,
     pretraining_loss,
-    supervised_loss,
+    slot_losses,
 )
 
 
@@ -112,11 +112,11 @@ def test_mxm_ignores_what_is_not_masked(generator):
 
 def test_regression_and_classes():
     output, value = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 1.0])
-    assert supervised_loss(output, value).item() == pytest.approx((0.25 + 9) / 2)
+    assert slot_losses(output, value).mean().item() == pytest.approx((0.25 + 9) / 2)
     logits = torch.tensor([[0.2, -1.0, 3.0], [0.0, 0.0, 0.0]])
     label = torch.tensor([1, 2])
     want = -(-1.0 - math.log(math.exp(0.2) + math.exp(-1) + math.exp(3)) + math.log(1 / 3)) / 2
-    assert supervised_loss(logits, label).item() == pytest.approx(want, rel=1e-6)
+    assert slot_losses(logits, label).mean().item() == pytest.approx(want, rel=1e-6)
 
 
 def test_multi_target_counts_each_slot_once(generator):
@@ -149,7 +149,7 @@ def test_multi_target_counts_each_slot_once(generator):
 def test_multi_target_of_one_task_is_the_plain_loss(generator):
     output, value = torch.randn(2, 5, generator=generator)
     got = multi_target_loss({"band_gap": output}, {"band_gap": value}, torch.zeros(5).long())
-    torch.testing.assert_close(got, supervised_loss(output, value))
+    torch.testing.assert_close(got, slot_losses(output, value).mean())
 
 
 @pytest.fixture

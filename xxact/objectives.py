@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xxact.models.composition import Tokens
     from xxact.models.xxact_nn import XxactNN
 
-MASKED_FRACTION = 0.05
-
 
 def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | float) -> Tensor:
     """Symmetric cross-entropy of matching B compositions to B patterns, as in CLIP.
@@ -38,7 +36,7 @@ def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | flo
 
 
 def draw_mask(
-    generator: torch.Generator, batch: int, tokens: int = 17, fraction: float = MASKED_FRACTION
+    generator: torch.Generator, batch: int, tokens: int = 17, fraction: float = 0.05
 ) -> Tensor:
     """Which tokens to mask, (B, tokens) bool on the generator's device: at least one a sample.
 
@@ -66,11 +64,6 @@ def slot_losses(output: Tensor, value: Tensor) -> Tensor:
     if output.ndim == 2:
         return F.cross_entropy(output.float(), value, reduction="none")
     return (output.float() - value.float()).square()
-
-
-def supervised_loss(output: Tensor, value: Tensor) -> Tensor:
-    """Mean loss of one target: `value` holds standardised numbers (B,) or classes (B,) int64."""
-    return slot_losses(output, value).mean()
 
 
 def multi_target_loss(

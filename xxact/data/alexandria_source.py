@@ -109,10 +109,6 @@ class AlexandriaSource:
         """The structure of an entry, from its dictionary."""
         return crystal_from_dict(row.content)
 
-    def formula(self, row: Row) -> str:
-        """Not used: entries have structures."""
-        raise NotImplementedError
-
 
 def alexandria_source(inputs: Sequence[Input], columns: Columns) -> AlexandriaSource:
     """The source with the user's own keys, if any; the files are not looked at."""

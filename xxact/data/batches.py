@@ -40,11 +40,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.elements)
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        pattern = None if self.pattern is None else self.pattern.to(device)
-        return Batch(self.elements.to(device), self.fractions.to(device), pattern)
-
 
 class DeviceStore:
     """A store's columns as tensors on `device`; 5 million Alexandria crystals need 2 to 4 GB.

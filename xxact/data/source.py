@@ -97,7 +97,7 @@ class Source(Protocol):
         """The structure of a row (kind "composition+xrd")."""
 
     def formula(self, row: Row) -> str:
-        """The formula of a row (kind "composition")."""
+        """The formula of a row; only a source of kind "composition" needs one."""
 
 
 @dataclass(frozen=True)
