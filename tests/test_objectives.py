@@ -119,7 +119,8 @@ def test_regression_and_classes():
     assert slot_losses(logits, label).mean().item() == pytest.approx(want, rel=1e-6)
 
 
-def test_multi_target_counts_each_slot_once(generator):
+@pytest.mark.parametrize("weight", [1.0, 10.0])
+def test_multi_target_counts_each_slot_once(generator, weight):
     energy = torch.randn(6, generator=generator)
     logits = torch.randn(6, 7, generator=generator)
     values = {
@@ -134,11 +135,12 @@ def test_multi_target_counts_each_slot_once(generator):
     total = 0.0
     for i in range(6):
         if task[i] == 0:
-            total += (energy[i].item() - values["formation_energy_per_atom"][i].item()) ** 2
+            error = energy[i].item() - values["formation_energy_per_atom"][i].item()
+            total += weight * error**2
         else:
             row = logits[i].detach().double().numpy()
             total -= row[values["crystal_system"][i]] - np.log(np.exp(row).sum())
-    loss = multi_target_loss(outputs, values, task)
+    loss = multi_target_loss(outputs, values, task, weight)
     assert loss.item() == pytest.approx(total / 6, rel=1e-5)
     loss.backward()
     assert energy.grad.isfinite().all()

@@ -59,17 +59,21 @@ def mxm_loss(prediction: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
     return ((error * weight).sum(dim=1) / weight.sum(dim=1)).mean()
 
 
-def slot_losses(output: Tensor, value: Tensor) -> Tensor:
-    """Loss (B,) of each slot: cross-entropy of logits (B, C), squared error of values (B,)."""
+def slot_losses(output: Tensor, value: Tensor, regression_weight: float = 1.0) -> Tensor:
+    """Loss (B,) of each slot: cross-entropy of logits (B, C), or of values (B,) the squared error
+    times `regression_weight`."""
     if output.ndim == 2:
         return F.cross_entropy(output.float(), value, reduction="none")
-    return (output.float() - value.float()).square()
+    return regression_weight * (output.float() - value.float()).square()
 
 
 def multi_target_loss(
-    outputs: Mapping[str, Tensor], values: Mapping[str, Tensor], task: Tensor
+    outputs: Mapping[str, Tensor],
+    values: Mapping[str, Tensor],
+    task: Tensor,
+    regression_weight: float = 1.0,
 ) -> Tensor:
-    """Mean over the slots of a batch of each slot's own task's loss.
+    """Mean over the slots of a batch of each slot's own task's loss, as `slot_losses` gives it.
 
     `task` (B,) indexes `outputs` in their order. What `values` holds for a slot of another task
     (NaN and -1 included) plays no part.
@@ -78,7 +82,7 @@ def multi_target_loss(
     for i, (name, output) in enumerate(outputs.items()):
         own = task == i  # (B,)
         value = torch.where(own, values[name], torch.zeros_like(values[name]))
-        total = total + torch.where(own, slot_losses(output, value), 0.0)
+        total = total + torch.where(own, slot_losses(output, value, regression_weight), 0.0)
     return total.mean()
 
 

@@ -59,6 +59,7 @@ class Scale(Spec):
     transfer: Phase
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
+    regression_weight: PositiveFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
@@ -83,6 +84,7 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec:
             epochs=phase.epochs * row.epochs_factor,
             batch_size=scale.batch_size,
             optimizer=scale.optimizer,
+            regression_weight=scale.regression_weight,
             precision=scale.precision,
             evaluations=phase.evaluations,
         )

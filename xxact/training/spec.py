@@ -35,6 +35,8 @@ class RunSpec(Spec):
     `epochs` counts passes over the training part; an epoch of T targets is T draws per example.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
+    `regression_weight` multiplies the squared error of standardised values, which shares a trunk
+    with a cross-entropy that is many times as large; the paper states no weight.
     """
 
     reproduces: str = ""
@@ -47,6 +49,7 @@ class RunSpec(Spec):
     epochs: PositiveFloat
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
+    regression_weight: PositiveFloat = 1.0
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40

@@ -45,6 +45,7 @@ class Supervised:
         standard: dict[str, tuple[float, float]] | None = None,
     ) -> None:
         self.store, self.data = store, data
+        self.regression_weight = spec.regression_weight
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
@@ -68,7 +69,7 @@ class Supervised:
         features = model.features(self.data.gather(slots.rows))
         outputs = {target.name: model.predict(features, target.name) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
-        return objectives.multi_target_loss(outputs, values, tasks)
+        return objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
 
     def predict(
         self, engine: TorchEngine, rows: np.ndarray
