@@ -106,8 +106,8 @@ SYSTEM_WEIGHT = {
 SIMILARITY_RANGE = 14.0  # mean difference of Mendeleev numbers at which a weight falls by e
 LIBRARY_SITES, DECORATED_SITES, DECORATIONS = 16, 8, 40
 # Candidates of these kinds are slow to relax: the first so many of the list are tried.
-MOST_TRIED = {"triclinic": 800, "monoclinic": 900}
-LARGE_SITES, MOST_LARGE = 12, 150
+MOST_TRIED = {"triclinic": 800, "monoclinic": 1300}
+LARGE_SITES, MOST_LARGE = 12, 600
 # Candidates of each system that are tried in one round: the systems that relax fast come sooner,
 # so that a build that is stopped early holds many crystals of all systems.
 PACE = {

@@ -136,12 +136,17 @@ it is known to be too soft; the differences hold the errors of both. Its E(V) cu
 kink near the minimum, so its modulus there is half of the measured one; other crystals can have
 such artefacts of the potential too.
 
-Measured values: enthalpies from the CRC Handbook of Chemistry and Physics, except SrTiO3 (Barin,
-Thermochemical Data of Pure Substances), TiC (JANAF Thermochemical Tables), GaN (Ranade et al.,
-J. Phys. Chem. B 104, 4060, 2000), NiAl and Cu3Au (Kubaschewski and Alcock, Metallurgical
-Thermochemistry); lattices from Wyckoff, Crystal Structures, and Madelung, Semiconductors: Data
-Handbook; bulk moduli as tabulated by Kittel, Introduction to Solid State Physics, Madelung, and
-Landolt-Boernstein, where sources scatter by some percent (GaN by twenty).
+Measured values: enthalpies from the CRC Handbook of Chemistry and Physics, except GaP, GaAs and InP
+(against red phosphorus; Yamaguchi et al., Mater. Trans. JIM 35, 596, 1994), GaN (Ranade et al.,
+J. Phys. Chem. B 104, 4060, 2000), NiAl (Rzyman et al., J. Phase Equilib. 19, 106, 1998, at 0 K),
+SrTiO3 (Barin, Thermochemical Data of Pure Substances), TiC (JANAF Thermochemical Tables) and Cu3Au
+(Kubaschewski and Alcock, Metallurgical Thermochemistry); lattices from Wyckoff, Crystal Structures,
+and Madelung, Semiconductors: Data Handbook; bulk moduli of NaF from its equation of
+state (J. Appl. Crystallogr. 58, 2025), of GaAs from McSkimin et al. (J. Appl. Phys. 38, 2362,
+1967), of GaN from the elastic constants of Polian et al. (J. Appl. Phys. 79, 3343, 1996), of TiC
+from those of Chang and Graham (J. Appl. Phys. 37, 3778, 1966), the others as tabulated by Kittel,
+Introduction to Solid State Physics, Madelung, and Landolt-Boernstein. Sources scatter by some
+percent in the modulus, and by up to 18 kJ/mol in the enthalpy of the phosphides and arsenides.
 
 ## Reference elements
 

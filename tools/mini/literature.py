@@ -44,14 +44,18 @@ class Known:
         return self.enthalpy / KJ_PER_MOL / Composition(self.formula).num_atoms
 
 
-# Enthalpies: CRC Handbook of Chemistry and Physics, except SrTiO3 (Barin, Thermochemical Data of
-# Pure Substances), TiC (JANAF), GaN (Ranade et al. 2000), NiAl and Cu3Au (Kubaschewski and Alcock,
-# Metallurgical Thermochemistry). Lattices: Wyckoff, Crystal Structures, and Madelung,
-# Semiconductors. Bulk moduli: ultrasonic or compression values as tabulated by Kittel,
-# Introduction to Solid State Physics, Madelung, and Landolt-Boernstein; they scatter by some %.
+# Enthalpies: CRC Handbook of Chemistry and Physics (compared with the table that the Python package
+# `chemicals` 1.3.3 ships), except GaP, GaAs and InP (solution calorimetry, Yamaguchi et al. 1994;
+# the handbook's differ by 15 to 18 kJ/mol), GaN (Ranade et al. 2000), NiAl (Rzyman et al. 1998),
+# SrTiO3 (Barin, Thermochemical Data of Pure Substances), TiC (JANAF), and Cu3Au (Kubaschewski and
+# Alcock, Metallurgical Thermochemistry). Lattices: Wyckoff, Crystal Structures, and Madelung,
+# Semiconductors. Bulk moduli: NaF from its equation of state (2025), GaAs McSkimin et al. 1967, GaN
+# from the elastic constants of Polian et al. 1996, TiC from those of Chang and Graham 1966, the
+# others ultrasonic or compression values as tabulated by Kittel, Introduction to Solid State
+# Physics, Madelung, and Landolt-Boernstein; they scatter by some %.
 KNOWN = (
     Known("LiF", "AB_cF8_225_a_b", (4.026,), 8, -616.0, 67),
-    Known("NaF", "AB_cF8_225_a_b", (4.634,), 8, -576.6, 46.5),
+    Known("NaF", "AB_cF8_225_a_b", (4.634,), 8, -576.6, 46.8),
     Known("NaCl", "AB_cF8_225_a_b", (5.640,), 8, -411.2, 24.5),
     Known("KCl", "AB_cF8_225_a_b", (6.293,), 8, -436.5, 17.5),
     Known("CsCl", "AB_cP2_221_b_a", (4.123,), 2, -443.0, 17),
@@ -65,14 +69,14 @@ KNOWN = (
     Known("ZnO", "AB_hP4_186_b_b", (3.250, 5.207), 4, -350.5, 143),
     Known("ZnS", "AB_cF8_216_c_a", (5.409,), 8, -206.0, 77),
     Known("CdTe", "AB_cF8_216_c_a", (6.482,), 8, -92.5, 42),
-    Known("GaP", "AB_cF8_216_c_a", (5.451,), 8, -88.0, 88),
-    Known("GaAs", "AB_cF8_216_c_a", (5.653,), 8, -71.0, 75.5),
-    Known("InP", "AB_cF8_216_c_a", (5.869,), 8, -88.7, 71),
+    Known("GaP", "AB_cF8_216_c_a", (5.451,), 8, -103.2, 88),
+    Known("GaAs", "AB_cF8_216_c_a", (5.653,), 8, -87.7, 74.7),
+    Known("InP", "AB_cF8_216_c_a", (5.869,), 8, -70.2, 71),
     Known("AlN", "AB_hP4_186_b_b", (3.112, 4.982), 4, -318.0, 208),
-    Known("GaN", "AB_hP4_186_b_b", (3.189, 5.185), 4, -156.8, 188),
+    Known("GaN", "AB_hP4_186_b_b", (3.189, 5.185), 4, -156.8, 210),
     Known("SiC", "AB_cF8_216_c_a", (4.360,), 8, -65.3, 225),
     Known("TiC", "AB_cF8_225_a_b", (4.328,), 8, -184.1, 242),
-    Known("NiAl", "AB_cP2_221_b_a", (2.887,), 2, -118.4, 158),
+    Known("NiAl", "AB_cP2_221_b_a", (2.887,), 2, -131.8, 158),
     Known("FeAl", "AB_cP2_221_b_a", (2.909,), 2, None, 136),
     Known("Cu3Au", "AB3_cP4_221_a_c", (3.748,), 4, -28.6, 150),
 )
