@@ -5,7 +5,7 @@ Batches are B samples; a pattern is 17 windows of 250 values in [0, 100].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +33,50 @@ def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | flo
         logits = c @ x.T / temperature  # (B, B)
         own = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def contrastive_share(
+    composition: Tensor, xrd: Tensor, temperature: Tensor | float, rows: slice
+) -> Tensor:
+    """What the samples `rows` of a batch contribute to its `contrastive_loss`.
+
+    Only their logits (b, B) are computed; the shares of all samples add up to the loss.
+    """
+    with torch.autocast(composition.device.type, enabled=False):
+        c = F.normalize(composition.float(), dim=-1)
+        x = F.normalize(xrd.float(), dim=-1)
+        own = torch.arange(len(c), device=c.device)[rows]  # (b,)
+        total = F.cross_entropy(c[rows] @ x.T / temperature, own, reduction="sum")
+        total = total + F.cross_entropy(x[rows] @ c.T / temperature, own, reduction="sum")
+        return total / (2 * len(c))
+
+
+def contrastive_gradients(
+    composition: Tensor, xrd: Tensor, temperature: Tensor, shares: Sequence[slice]
+) -> tuple[list[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """The `contrastive_share` of each of `shares`, and the gradients of their sum.
+
+    These are with respect to `composition` (B, W), `xrd` (B, W) and `temperature`, whose own
+    graphs stay untouched.
+    """
+    tensors = [t.detach().float().requires_grad_() for t in (composition, xrd, temperature)]
+    values = []
+    with torch.enable_grad():
+        for rows in shares:
+            value = contrastive_share(*tensors, rows)
+            value.backward()
+            values.append(value.detach())
+    return values, tuple(
+        torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors
+    )
+
+
+def with_gradients(value: Tensor, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
+    """A number equal to `value` whose gradients with respect to `tensors` are `gradients`."""
+    with torch.autocast(value.device.type, enabled=False):
+        pairs = zip(tensors, gradients, strict=True)
+        linear = sum((tensor.float() * gradient).sum() for tensor, gradient in pairs)
+        return value + (linear - linear.detach())
 
 
 def draw_mask(
@@ -86,24 +130,38 @@ def multi_target_loss(
     return total.mean()
 
 
+def paired_embeddings(model: XxactNN, batch: Batch, kind: str) -> tuple[Tensor, Tensor]:
+    """What the contrastive term compares: [CLS] (B, W) of compositions, and of patterns.
+
+    Computed as in `pretraining_loss`: with the same dropout when the generator starts the same.
+    """
+    composition = model.encode_composition(batch, cls_only="mxm" not in kind)
+    return composition.values[:, 0], model.encode_xrd(batch.pattern, cls_only=True)[:, 0]
+
+
 def pretraining_loss(
-    model: XxactNN, batch: Batch, kind: str, mask: Tensor | None = None
+    model: XxactNN,
+    batch: Batch,
+    kind: str,
+    mask: Tensor | None = None,
+    contrast: Callable[[Tensor, Tensor, Tensor], Tensor] = contrastive_loss,
+    share: float = 1.0,
 ) -> dict[str, Tensor]:
     """Terms of a pretraining objective and, under `loss`, their unweighted sum.
 
     `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
-    `draw_mask`. The contrastive term always sees the pattern without mask.
+    `draw_mask`. The contrastive term always sees the pattern without mask. Where the batch is
+    the `share` of a larger one, the terms are this share of its terms; `contrast` must then be a
+    contrastive loss that knows the larger batch.
     """
     masked = "mxm" in kind
     terms = {}
     composition = model.encode_composition(batch, cls_only=not masked)
     if "contrastive" in kind:
         xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
-        terms["contrastive"] = contrastive_loss(
-            composition.values[:, 0], xrd[:, 0], model.temperature
-        )
+        terms["contrastive"] = contrast(composition.values[:, 0], xrd[:, 0], model.temperature)
     if masked:
-        terms["mxm"] = _masked_modelling(model, batch, composition, mask)
+        terms["mxm"] = share * _masked_modelling(model, batch, composition, mask)
     return {"loss": sum(terms.values()), **terms}
 
 

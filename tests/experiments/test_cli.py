@@ -40,6 +40,14 @@ def test_mistakes(arguments, message, tiny_data, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_baseline_has_no_weights(experiments, tiny_data, tmp_path, capsys):
+    row = str(experiments / "table1" / "forest_xrd_energy.yaml")
+    out = tmp_path / "mine"
+    assert main(["train", row, "--scale", "tiny", "--data", str(tiny_data), "--out", str(out)]) == 2
+    assert "leaves no weights" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_row_that_starts_from_another_needs_it(experiments, tiny_data, tmp_path, capsys):
     row = str(experiments / "table2" / "mxm.yaml")
     out = tmp_path / "mine"

@@ -129,7 +129,6 @@ def test_results_of_another_spec_are_not_taken_for_this_one(run, experiments):
     [
         (("--only", "nome"), "no row 'nome'"),
         (("--scale", "minni"), "no scale 'minni' (did you mean 'mini'?)"),
-        (("--submit",), "--submit"),
         (("--local", "--data", "nowhere/at/all"), "nowhere/at/all"),
     ],
 )

@@ -15,21 +15,21 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_spec():
     """Function (**changes) -> spec of a run of a few steps, float32."""
-    size = {"width": 16, "layers": 1, "heads": 2, "feedforward": 32}
-    parts = {
-        "xxact_nn": {
-            "composition": CompositionSpec(**size, element_width=8),
-            "xrd": XRDSpec(**size),
-            "fusion": FusionSpec(**size),
-        },
-        "crabnet": {"composition": CompositionSpec(**size, element_width=8)},
-        "xrd_transformer": {"xrd": XRDSpec(**size)},
-    }
 
-    def make(kind: str = "xxact_nn", **changes) -> RunSpec:
+    def make(kind: str = "xxact_nn", dropout: float = 0.1, **changes) -> RunSpec:
+        size = {"width": 16, "layers": 1, "heads": 2, "feedforward": 32, "dropout": dropout}
+        parts = {
+            "xxact_nn": {
+                "composition": CompositionSpec(**size, element_width=8),
+                "xrd": XRDSpec(**size),
+                "fusion": FusionSpec(**size),
+            },
+            "crabnet": {"composition": CompositionSpec(**size, element_width=8)},
+            "xrd_transformer": {"xrd": XRDSpec(**size)},
+        }
         widths = {"output_widths": (16,)} if kind == "crabnet" else {}
         defaults = {
             "model": ModelSpec(kind=kind, **parts[kind], **widths),

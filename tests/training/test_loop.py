@@ -14,6 +14,7 @@ from xxact.errors import UserError
 from xxact.training import loop
 from xxact.training.loop import Training, evaluation_steps
 from xxact.training.signals import Stopped
+from xxact.training.task import Supervised
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 OBJECTIVES = ("supervised", "contrastive", "mxm", "contrastive+mxm")
@@ -124,16 +125,41 @@ def test_a_run_takes_over_all_weights_but_the_heads(make_spec, tiny_store, tmp_p
             assert torch.equal(value, own[name]), name
 
 
-def test_transfer_trains_new_heads_alone(make_spec, tiny_store, tmp_path, quiet):
-    first = Training(make_spec(epochs=0.5), tiny_store, tmp_path / "a", seed=0)
+@pytest.mark.parametrize("kind", ["xxact_nn", "crabnet", "xrd_transformer"])
+def test_transfer_trains_new_heads_alone(kind, make_spec, tiny_store, tmp_path, quiet, monkeypatch):
+    energy = ("formation_energy_per_atom",)
+    first = Training(make_spec(kind, targets=energy, epochs=0.5), tiny_store, tmp_path / "a", 0)
     first.run(quiet(tmp_path / "a"))
-    spec = make_spec(targets=("band_gap",), transfer=True, init="table1/a", epochs=3)
+    spec = make_spec(kind, targets=("band_gap",), transfer=True, init="table1/a", epochs=3)
     second = Training(spec, tiny_store, tmp_path / "b", seed=0, init=first.model_path)
     before = weights(second)
     second.run(quiet(tmp_path / "b"))
     after = weights(second)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"heads.band_gap.weight", "heads.band_gap.bias"}
+
+    # the trunk's features, computed once, are those of every step
+    monkeypatch.setattr(Supervised, "fix_features", lambda task, engine: None)
+    again = Training(spec, tiny_store, tmp_path / "c", seed=0, init=first.model_path)
+    again.run(quiet(tmp_path / "c"))
+    for name, value in weights(again).items():
+        torch.testing.assert_close(value, after[name], rtol=1e-4, atol=1e-6)
+    assert again.state.curve[-1]["test"]["band_gap"]["mae_ev"] == pytest.approx(
+        second.state.curve[-1]["test"]["band_gap"]["mae_ev"], rel=1e-4
+    )
+
+
+def test_equal_steps_are_those_of_the_whole_training_part(make_spec, tiny_store, tmp_path):
+    def steps(**changes):
+        return Training(make_spec(batch_size=16, **changes), tiny_store, tmp_path, seed=0)
+
+    whole, fraction = steps(), steps(train_fraction=0.4)
+    equal = steps(train_fraction=0.4, equal_steps=True)
+    assert fraction.total < 0.6 * whole.total
+    assert equal.total == whole.total
+    assert len(equal.train_rows) == len(fraction.train_rows) < 0.6 * len(whole.train_rows)
+    rows = {row for step in range(equal.total) for row in equal.sampler.batch(step).rows}
+    assert rows == set(equal.train_rows)
 
 
 def test_weights_of_another_size_are_refused(make_spec, tiny_store, tmp_path, quiet):

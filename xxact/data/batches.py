@@ -101,7 +101,7 @@ class DeviceStore:
             for start in range(0, len(self), _CACHE_BLOCK):
                 rows = np.arange(start, min(start + _CACHE_BLOCK, len(self)))
                 self._cache[rows[0] : rows[-1] + 1] = self._broadened(rows, sigma)
-        return self._cache[torch.from_numpy(host)]  # (B, 4250)
+        return self._cache.index_select(0, torch.from_numpy(host))  # (B, 4250)
 
     def _broadened(self, host: np.ndarray, sigma: float) -> torch.Tensor:
         from xxact.xrd.broadening import broaden

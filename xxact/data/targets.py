@@ -71,6 +71,10 @@ class Target:
         """True for accuracies, False for errors."""
         return self.is_class
 
+    def known(self, values: np.ndarray) -> np.ndarray:
+        """Mask of the values that are there: no NaN, no class -1."""
+        return values >= 0 if self.is_class else np.isfinite(values)
+
 
 CRYSTAL_SYSTEM = Target("crystal_system", classes=CRYSTAL_SYSTEMS)
 SPACE_GROUP = Target("space_group", classes=tuple(str(n) for n in range(1, 231)))

@@ -11,6 +11,7 @@ from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.local import EXIT_STOPPED
 from xxact.experiments.spec import Row, read_spec, resolve
+from xxact.training.spec import RunSpec
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -41,6 +42,11 @@ def _train(options: argparse.Namespace) -> int:
 
     row = read_spec(options.spec, Row)
     spec = resolve(row, suite.load_scale(options.scale), str(options.spec))
+    if not isinstance(spec, RunSpec):
+        raise UserError(
+            f"{options.spec} is a baseline, which leaves no weights; run.py beside it fits it to a"
+            " store of your own with --data DIR"
+        )
     if spec.init and not options.init:
         raise UserError(f"{options.spec} starts from {spec.init}: name that run with --init RUN")
     init = options.init / "model.pt" if options.init else None

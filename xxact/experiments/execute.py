@@ -8,10 +8,11 @@ import os
 import platform
 import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -19,65 +20,80 @@ from xxact.data.store import Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 from xxact.errors import UserError
 from xxact.experiments.result import SCHEMA, data_path, write_data_summary, write_result
+from xxact.experiments.snapshot import recorded_state
 from xxact.experiments.suite import REPOSITORY, Run
 
-PACKAGES = ("torch", "numpy", "numba", "pymatgen", "scikit-learn")
+PACKAGES = ("torch", "deepspeed", "numpy", "numba", "pymatgen", "scikit-learn")
 
 
 def execute(run: Run, show: bool = True) -> None:
     """Bring `run` to its end and write its result, going on where an earlier try stopped.
 
-    `show` prints progress. A result that is there already (its weights had gone) is left as it is.
+    Called in each of the processes that the environment names (`xxact.training.distributed`), it
+    trains in all of them together; the first writes every file, and an error of one is raised in
+    all. `show` prints progress. A result that is there already (its weights had gone) is left as
+    it is.
     """
+    from xxact.training.distributed import joined
     from xxact.training.loop import Training
     from xxact.training.progress import Progress
     from xxact.training.summary import summarise
 
     store = open_store(run.data)
-    with _only_process_in(run.folder):
-        (run.folder / "spec.yaml").write_text(
-            yaml.safe_dump(run.spec.model_dump(mode="json"), sort_keys=False)
-        )
-        training = Training(run.spec, store, run.folder, run.seed, run.init_path)
-        training.run(Progress(run.folder, show))
-        if not run.result_path.exists():
+    with joined() as world, _only_run_in(run.folder, world):
+        world.on_first(lambda: _write_spec(run))
+        progress = Progress(run.folder, show)
+        if run.is_baseline:
+            world.on_first(lambda: _fit_baseline(run, store, progress))
+            return
+        training = Training(run.spec, store, run.folder, run.seed, run.init_path, world)
+        training.run(progress)
+        (finished,) = world.largest(run.result_path.exists())
+        if not finished:
             summary = summarise(training)
             training.save()  # the summary's time counts
-            write_data_summary(data_path(run.root, run.scale), describe_data(store))
-            write_result(run.result_path, _result(run, store, training) | summary)
+            content = _result(run, store, training) | summary
+            world.on_first(lambda: _write_result(run, store, content))
         training.forget_checkpoint()
+
+
+def _write_spec(run: Run) -> None:
+    content = yaml.safe_dump(run.spec.model_dump(mode="json"), sort_keys=False)
+    (run.folder / "spec.yaml").write_text(content)
+
+
+def _write_result(run: Run, store: Store, content: dict[str, Any]) -> None:
+    write_data_summary(data_path(run.root, run.scale), describe_data(store))
+    write_result(run.result_path, content)
+
+
+def _fit_baseline(run: Run, store: Store, progress: Any) -> None:
+    """Fit a baseline and write its result."""
+    from xxact.experiments.baselines import fit_and_score
+    from xxact.training.loop import training_rows
+
+    began = time.monotonic()
+    rows = training_rows(store, run.spec.train_fraction)
+    scores = fit_and_score(run.spec, store, rows, run.seed, progress)
+    cost = {
+        "wall_s": round(time.monotonic() - began, 2),
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "steps": 0,
+        "samples": len(rows),
+    }
+    content = _origin(run, store, len(rows)) | {"hardware": _processor(), "cost": cost} | scores
+    _write_result(run, store, content)
 
 
 def _result(run: Run, store: Store, training: Any) -> dict[str, Any]:
     """The part of a result JSON that says what was run, on what, and at what cost."""
     state, batch_size = training.state, training.sampler.batch_size
-    return {
-        "schema": SCHEMA,
-        "run": run.name,
-        "scale": run.scale,
-        "seed": run.seed,
-        "spec": run.spec.model_dump(mode="json"),
-        "data": {
-            "name": store.name,
-            "manifest_sha256": store.sha256,
-            "source_sha256": store.source_sha256,
-            "n": {
-                "train": len(training.train_rows),
-                "validation": len(store.indices("validation")),
-                "test": len(store.indices("test")),
-            },
-        },
-        "provenance": git_state()
-        | {
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in ("xxact", *PACKAGES)},
-            "command": run.command,
-        },
+    return _origin(run, store, len(training.train_rows)) | {
         "hardware": hardware(training.engine),
         "cost": {
             "wall_s": round(state.wall_s, 2),
             "restarts": state.restarts,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **_peak_memory(training),
             "samples_per_s": round(training.total * batch_size / state.training_s, 1),
             "parameters": sum(p.numel() for p in training.model.parameters()),
             "trained_parameters": sum(
@@ -89,8 +105,53 @@ def _result(run: Run, store: Store, training: Any) -> dict[str, Any]:
     }
 
 
+def _origin(run: Run, store: Store, n_train: int) -> dict[str, Any]:
+    """Which run it is, of which code and which data; it saw `n_train` training samples."""
+    return {
+        "schema": SCHEMA,
+        "run": run.name,
+        "scale": run.scale,
+        "seed": run.seed,
+        "spec": run.spec.model_dump(mode="json"),
+        "data": {
+            "name": store.name,
+            "manifest_sha256": store.sha256,
+            "source_sha256": store.source_sha256,
+            "n": {
+                "train": n_train,
+                "validation": len(store.indices("validation")),
+                "test": len(store.indices("test")),
+            },
+        },
+        "provenance": git_state()
+        | {
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in ("xxact", *PACKAGES)},
+            "command": run.command,
+        },
+    }
+
+
+def _peak_memory(training: Any) -> dict[str, int]:
+    """The most memory that one of the processes took, and on its GPU."""
+    import torch
+
+    peaks = {"peak_memory_bytes": _peak_memory_bytes()}
+    if training.engine.device.type == "cuda":
+        peaks["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+    most = training.world.largest(*peaks.values())
+    return dict(zip(peaks, map(int, most), strict=True))
+
+
+def _peak_memory_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether files other than results differ from it."""
+    """Commit of the code, at submission, and whether files other than results differ from it."""
+    recorded = recorded_state(REPOSITORY)
+    if recorded is not None:
+        return recorded
 
     def git(*arguments: str) -> str | None:
         try:
@@ -112,13 +173,18 @@ def hardware(engine: Any) -> dict[str, Any]:
     """Device, its name, cores that this process may use, and the arithmetic."""
     import torch
 
-    on_gpu = engine.device.type == "cuda"
+    used = _processor() | {"precision": engine.precision, "processes": engine.world.size}
+    if engine.device.type == "cuda":
+        used |= {"device": "cuda", "name": torch.cuda.get_device_name()}
+    return used | {"threads": torch.get_num_threads()}
+
+
+def _processor() -> dict[str, Any]:
     return {
-        "device": engine.device.type,
-        "name": torch.cuda.get_device_name() if on_gpu else _processor_name(),
+        "device": "cpu",
+        "name": _processor_name(),
         "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "precision": engine.precision,
+        "threads": 1,
         "processes": 1,
     }
 
@@ -157,12 +223,25 @@ def describe_data(store: Store) -> dict[str, Any]:
 
 
 @contextmanager
-def _only_process_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; `UserError` if another process trains this run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder} is being trained by another process; wait for it") from None
+def _only_run_in(folder: Path, world: Any) -> Iterator[None]:
+    """Hold the folder's lock; `UserError` if it is being trained already."""
+    lock = world.on_first(lambda: _lock(folder))
+    try:
         yield
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _lock(folder: Path) -> IO[str]:
+    """The folder's lock file, which is locked until it is closed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UserError(f"{folder} is being trained by another process; wait for it") from None
+    except OSError:
+        pass  # the file system has no locks, as on some clusters
+    return file

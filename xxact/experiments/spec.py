@@ -1,7 +1,8 @@
 """YAML in, typed specs out: the rows of a table and the scales they are run at.
 
 A row says what is trained (`experiments/<table>/<row>.yaml`), a scale how large and how long
-(`experiments/scales/<scale>.yaml`); `resolve` makes a `RunSpec` of the two.
+(`experiments/scales/<scale>.yaml`); `resolve` makes a `RunSpec` of the two. Baselines that are no
+networks have one size at every scale.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import yaml
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
 from xxact.errors import UserError
+from xxact.experiments.baselines import BASELINES, BaselineSpec
 from xxact.models.spec import ModelSpec
-from xxact.training.spec import Objective, OptimizerSpec, RunSpec, Spec
+from xxact.training.spec import EngineSpec, Objective, OptimizerSpec, RunSpec, Spec
 
 #: In a row: the target that no run of Tables 1 and 2 is trained on; the scale names it.
 UNSEEN = "unseen"
+
+#: What a training takes over from its scale as it is.
+_FROM_SCALE = {"batch_size", "optimizer", "regression_weight", "precision", "engine"}
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 
@@ -33,6 +38,7 @@ class Row(Spec):
     init: str | None = Field(None, pattern=r"^\w+/\w+$")
     transfer: bool = False
     train_fraction: float = Field(1.0, gt=0, le=1)
+    equal_steps: bool = False
     epochs_factor: PositiveFloat = 1.0
 
 
@@ -46,50 +52,56 @@ class Phase(Spec):
 class Scale(Spec):
     """How large and how long: data set, models, epochs, batch.
 
-    Evaluations of a training are a multiple of 20, so that one falls on 5, 15 and 25 % of it.
+    Evaluations of a training are a multiple of 20, so that one falls on 5, 15 and 25 % of it. A
+    scale without a phase has no row of that kind.
     """
 
     description: str
     data: Path  # folder of the store, relative to the repository
     prepare: str  # command that makes the store
-    unseen_target: str
+    unseen_target: str | None = None
     models: dict[str, ModelSpec]
-    pretraining: Phase
+    pretraining: Phase | None = None
     training: Phase
-    transfer: Phase
+    transfer: Phase | None = None
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
     regression_weight: PositiveFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    engine: EngineSpec = EngineSpec()
 
 
-def resolve(row: Row, scale: Scale, where: str) -> RunSpec:
+def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
     """The run that `row` is at `scale`; `where` names the row's file in errors."""
-    if row.model not in scale.models:
+    known = {**scale.models, **BASELINES}
+    if row.model not in known:
         raise UserError(
             f"{where}: model: the scale has no model '{row.model}'; it has"
-            f" {', '.join(scale.models)}{_did_you_mean(row.model, scale.models)}"
+            f" {', '.join(known)}{_did_you_mean(row.model, known)}"
         )
-    if row.transfer:
-        phase = scale.transfer
-    elif row.objective == "supervised":
-        phase = scale.training
-    else:
-        phase = scale.pretraining
+    shared = row.model_dump(exclude={"model", "targets", "epochs_factor"}) | {
+        "model": known[row.model],
+        "targets": [scale.unseen_target if name == UNSEEN else name for name in row.targets],
+    }
+    if row.model in BASELINES:
+        return _validated(BaselineSpec, shared, where)
+    supervised = "transfer" if row.transfer else "training"
+    kind = supervised if row.objective == "supervised" else "pretraining"
+    phase = getattr(scale, kind)
+    if phase is None:
+        raise UserError(
+            f"{where}: this row is a {kind}, and the scale does not say how long one is"
+        )
+    length = {"epochs": phase.epochs * row.epochs_factor, "evaluations": phase.evaluations}
+    return _validated(RunSpec, shared | length | scale.model_dump(include=_FROM_SCALE), where)
+
+
+def _validated(kind: type[AnySpec], content: dict[str, Any], where: str) -> AnySpec:
+    """`content` as a `kind`; `UserError` names every mistake in it at once."""
     try:
-        return RunSpec(
-            **row.model_dump(exclude={"model", "targets", "epochs_factor"}),
-            model=scale.models[row.model],
-            targets=[scale.unseen_target if name == UNSEEN else name for name in row.targets],
-            epochs=phase.epochs * row.epochs_factor,
-            batch_size=scale.batch_size,
-            optimizer=scale.optimizer,
-            regression_weight=scale.regression_weight,
-            precision=scale.precision,
-            evaluations=phase.evaluations,
-        )
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError(_explain(error, where, RunSpec, row.model_dump())) from None
+        raise UserError(_explain(error, where, kind)) from None
 
 
 def read_spec(path: Path, kind: type[AnySpec]) -> AnySpec:
@@ -103,10 +115,7 @@ def read_spec(path: Path, kind: type[AnySpec]) -> AnySpec:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, as 'model: xxact_nn'")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise UserError(_explain(error, str(path), kind, content)) from None
+    return _validated(kind, content, str(path))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -123,7 +132,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _explain(error: ValidationError, where: str, kind: type[BaseModel], content: Any) -> str:
+def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:
     """One line for each mistake: file, dotted path, what is wrong, what may have been meant."""
     lines = []
     for problem in error.errors(include_url=False):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xxact.errors import UserError
+from xxact.experiments.baselines import BaselineSpec
 from xxact.experiments.result import read_result, result_files, result_path
 from xxact.experiments.spec import Row, Scale, _did_you_mean, read_spec, resolve
 from xxact.training.progress import read_progress
@@ -18,6 +19,8 @@ from xxact.training.spec import RunSpec
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = REPOSITORY / "experiments"
 RESULTS = REPOSITORY / "results"
+#: Keys of a spec that change no result: what a row reproduces, and on what it is computed.
+NOT_COMPARED = ("reproduces", "engine")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Run:
     name: str
     scale: str
     seed: int
-    spec: RunSpec
+    spec: RunSpec | BaselineSpec
     root: Path
     data: Path
 
@@ -45,6 +48,11 @@ class Run:
     def model_path(self) -> Path:
         """Weights of the finished run."""
         return self.folder / "model.pt"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is fitted rather than trained, and leaves no weights."""
+        return isinstance(self.spec, BaselineSpec)
 
     @property
     def init_path(self) -> Path | None:
@@ -139,7 +147,7 @@ def plan(
 def state(run: Run) -> str:
     """How far a run is: "done", "weights missing", "step k of n" or "not started"."""
     if run.result_path.exists():
-        return "done" if run.model_path.exists() else "weights missing"
+        return "done" if run.is_baseline or run.model_path.exists() else "weights missing"
     progress = read_progress(run.folder)
     return f"step {progress['step']} of {progress['total']}" if progress else "not started"
 
@@ -164,7 +172,7 @@ def check_provenance(run: Run, manifest_sha256: str) -> None:
         return
     result = read_result(run.result_path)
     done, now = result.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
-    differing = [key for key in now if key != "reproduces" and done.get(key) != now[key]]
+    differing = [key for key in now if key not in NOT_COMPARED and done.get(key) != now[key]]
     if result.data.manifest_sha256 != manifest_sha256:
         differing.append("the data set")
     if differing:

@@ -130,15 +130,18 @@ class CrabNet(Model):
             n_outputs = target.n_outputs if target.is_class else 3
             self.heads[target.name] = ResidualNetwork(spec.width, output_widths, n_outputs)
 
-    def features(self, batch: Batch, cls_only: bool = True) -> Tokens:
-        """Element tokens; every one is read by the heads."""
-        return self.composition(batch.elements, batch.fractions)
+    def features(self, batch: Batch, cls_only: bool = True) -> Tokens | Tensor:
+        """Element tokens; every one is read by the heads. Linear ones read their mean (B, W)."""
+        tokens = self.composition(batch.elements, batch.fractions)
+        return mean_of_elements(tokens.values.float(), tokens.padding) if self.linear else tokens
 
-    def embedding(self, features: Tokens) -> Tensor:
+    def embedding(self, features: Tokens | Tensor) -> Tensor:
         """Mean (B, W) of the element tokens, before the output net."""
+        if self.linear:
+            return features
         return mean_of_elements(features.values.float(), features.padding)
 
-    def predict(self, features: Tokens, target: str) -> Tensor:
+    def predict(self, features: Tokens | Tensor, target: str) -> Tensor:
         """Standardised values (B,) or logits (B, C), averaged over the elements.
 
         The three outputs for a number are its value, the logarithm of its uncertainty (not used

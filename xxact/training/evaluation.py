@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.targets import CRYSTAL_SYSTEMS, Target
-from xxact.training.engine import TorchEngine
+from xxact.training.engine import Engine
 
 BATCH_SIZE = 512
 #: Points of the embedding summary: enough for a figure, few enough for a JSON.
@@ -21,29 +21,56 @@ EMBEDDING_SAMPLE = 2000
 
 @torch.no_grad()
 def forward(
-    engine: TorchEngine, data: DeviceStore, rows: np.ndarray, names: Sequence[str]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Outputs of the heads `names` and the embeddings (n, W) of `rows`, dropout off.
+    engine: Engine,
+    features_of: Callable[[np.ndarray], Any],
+    rows: np.ndarray,
+    names: Sequence[str],
+    embed: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Outputs of the heads `names` of `rows`, and embeddings of those that `embed` selects.
 
-    Outputs are (n,) in standardised units for a regression and class indices (n,) otherwise.
+    `features_of` gives what the heads read of some rows. Outputs are (n,) in standardised units
+    for a regression and class indices (n,) otherwise; embeddings (k, W) belong to the k rows where
+    the mask `embed` (n,) is True. Dropout is off. The processes share the batches out among them,
+    and each returns the whole.
     """
-    model = engine.model.eval()
-    outputs: dict[str, list[Tensor]] = {name: [] for name in names}
-    embeddings = []
-    for start in range(0, len(rows), BATCH_SIZE):
+    model, world = engine.model.eval(), engine.world
+    starts = range(0, len(rows), BATCH_SIZE)
+    done: list[dict[str | None, np.ndarray]] = []  # by head, and None for embeddings
+    for start in starts[world.rank :: world.size]:
+        part = slice(start, start + BATCH_SIZE)
+        found: dict[str | None, Tensor] = {}
         with engine.autocast():
-            features = model.features(data.gather(rows[start : start + BATCH_SIZE]))
-            embeddings.append(model.embedding(features).float())  # (B, W)
+            features = features_of(rows[part])
+            if embed is not None:
+                kept = torch.from_numpy(np.flatnonzero(embed[part])).to(engine.device)
+                found[None] = model.embedding(features).float()[kept]  # (b, W)
             for name in names:
                 output = model.predict(features, name).float()  # (B,) or (B, C)
-                outputs[name].append(output.argmax(1) if output.ndim == 2 else output)
-    joined = {name: torch.cat(parts).cpu().numpy() for name, parts in outputs.items()}
-    return joined, torch.cat(embeddings).cpu().numpy()
+                found[name] = output.argmax(1) if output.ndim == 2 else output
+        done.append({name: tensor.cpu().numpy() for name, tensor in found.items()})
+    batches: list[Any] = [None] * len(starts)
+    for rank, others in enumerate(world.gather(done)):
+        batches[rank :: world.size] = others
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return joined, joined.pop(None, None)
+
+
+@torch.no_grad()
+def fixed_features(engine: Engine, data: DeviceStore) -> Tensor:
+    """Features (N, ...) of every sample of a store, from a trunk that is not trained."""
+    model = engine.model.eval()
+    blocks = []
+    for start in range(0, len(data), BATCH_SIZE):
+        rows = np.arange(start, min(start + BATCH_SIZE, len(data)))
+        with engine.autocast():
+            blocks.append(model.features(data.gather(rows)))
+    return torch.cat(blocks)
 
 
 def score(target: Target, predicted: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     """Error in the target's unit, or accuracy in percent, over the examples that have a label."""
-    labelled = true >= 0 if target.is_class else np.isfinite(true)
+    labelled = target.known(true)
     n = int(labelled.sum())
     if n == 0:
         return {target.metric: None, "n": 0}
@@ -114,21 +141,28 @@ def not_in(keys: np.ndarray, train_rows: np.ndarray, rows: np.ndarray) -> np.nda
     return ~np.isin(keys[rows], keys[train_rows])
 
 
-def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -> dict[str, Any]:
-    """PCA to two dimensions and silhouettes by crystal system, of a fixed sample of `rows`.
+def embedding_sample(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Mask of the `rows` that the embedding summary is made of.
 
-    The sample is the rows whose ids hash lowest, so it is the same for every run on a store.
-    Silhouettes are given in the embedding space and in the projection; a class's silhouette is
-    the mean over its samples, "mean" the mean over all samples.
+    They are those whose ids hash lowest, so the same for every run on a store.
+    """
+    from xxact.data.subset import choose
+
+    system = store.values("crystal_system")[rows]
+    return choose(store.ids[rows], min(1.0, EMBEDDING_SAMPLE / len(rows)), seed=0) & (system >= 0)
+
+
+def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -> dict[str, Any]:
+    """PCA to two dimensions and silhouettes by crystal system of the embeddings of `rows`.
+
+    Silhouettes are given in the embedding space (n, W) and in the projection; a class's
+    silhouette is the mean over its samples, "mean" the mean over all samples.
     """
     from sklearn.decomposition import PCA
     from sklearn.metrics import silhouette_samples
 
-    from xxact.data.subset import choose
-
     system = store.values("crystal_system")[rows]
-    keep = choose(store.ids[rows], min(1.0, EMBEDDING_SAMPLE / len(rows)), seed=0) & (system >= 0)
-    rows, embedding, system = rows[keep], embedding[keep].astype(np.float64), system[keep]
+    embedding = embedding.astype(np.float64)
     pca = PCA(n_components=2, svd_solver="full")
     projection = pca.fit_transform(embedding)
 

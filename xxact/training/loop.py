@@ -23,15 +23,17 @@ from xxact.errors import UserError
 from xxact.models import build_model
 from xxact.models.base import Model
 from xxact.training import checkpoint
-from xxact.training.engine import TorchEngine, pick_device
+from xxact.training.distributed import World, pick_device
+from xxact.training.engine import make_engine
 from xxact.training.progress import Progress
-from xxact.training.sampler import Sampler
+from xxact.training.sampler import Part, Sampler, parts_of
 from xxact.training.schedule import learning_rate
 from xxact.training.signals import StopFlag, Stopped
 from xxact.training.spec import RunSpec
 from xxact.training.task import make_task, targets_of
 
-#: Seconds between checkpoints, beside the one at the end.
+#: Seconds between checkpoints, beside the one at the end; so many times as long as saving takes,
+#: where that is more than a second.
 CHECKPOINT_EVERY_S = 30.0
 #: Parts that the learning curve is measured on.
 EVALUATED_PARTS = ("validation", "test")
@@ -93,13 +95,22 @@ class Training:
     """One run: `run()` brings it to its end from wherever `folder/checkpoint.pt` left it.
 
     `init` is the `model.pt` of the run to start from. Raises `UserError` when it does not fit.
+    The processes of `world` do the same calls, and each gets the same numbers; the first alone
+    writes files.
     """
 
     def __init__(
-        self, spec: RunSpec, store: Store, folder: Path, seed: int, init: Path | None = None
+        self,
+        spec: RunSpec,
+        store: Store,
+        folder: Path,
+        seed: int,
+        init: Path | None = None,
+        world: World | None = None,
     ) -> None:
         self._began = time.monotonic()
         self.spec, self.store, self.folder, self.seed = spec, store, folder, seed
+        self.world = world or World()
         device = pick_device()
         self.train_rows = training_rows(store, spec.train_fraction)
         torch.manual_seed(seed)
@@ -108,17 +119,47 @@ class Training:
         data = DeviceStore(store, device, xrd="xrd" in self.model.uses)
         self.task = make_task(spec, store, data, self.train_rows)
         self.sampler = Sampler(self.task.rows_by_task, spec.batch_size, seed)
-        self.total = max(1, round(spec.epochs * self.sampler.steps_per_epoch))
+        self.total = max(1, round(spec.epochs * self._steps_per_epoch()))
+        self.parts = self._own_parts()
         self.state = State()
-        self.engine = TorchEngine(self.model, spec.optimizer, spec.precision, device)
-        if self.checkpoint_path.exists():
+        resumes = self.checkpoint_path.exists()
+        if init is not None and not resumes:
+            load_weights(self.model, init)
+        self.engine = make_engine(self.model, spec, self.world)
+        if resumes:
             saved = checkpoint.load(self.checkpoint_path)
             self.engine.load(saved["engine"])
             self.state = State(**saved["state"])
             self.state.restarts += 1
-        elif init is not None:
-            load_weights(self.model, init)
+        self._check_same_start()
         self._earlier_wall_s = self.state.wall_s
+
+    def _own_parts(self) -> list[Part]:
+        """This process's parts of every batch. `UserError` if some process would get none."""
+        world, batch_size = self.world, self.sampler.batch_size
+        parts = parts_of(batch_size, world.rank, world.size, self.spec.engine.micro_batch)
+        if batch_size < world.size * len(parts):
+            raise UserError(
+                f"a batch of {batch_size} cannot be cut into {len(parts)} parts for each of"
+                f" {world.size} processes: take fewer processes, or a larger engine.micro_batch"
+            )
+        return parts
+
+    def _check_same_start(self) -> None:
+        """`UserError` if the processes found different checkpoints, or some found none."""
+        most, least = self.world.largest(self.state.step, -self.state.step)
+        if most != -least:
+            raise UserError(
+                f"the processes of this run see different checkpoints in {self.folder}: it has to"
+                " be on a file system that all nodes share"
+            )
+
+    def _steps_per_epoch(self) -> int:
+        """Of the rows that are trained on, or with `equal_steps` of the whole training part."""
+        if not self.spec.equal_steps:
+            return self.sampler.steps_per_epoch
+        whole = make_task(self.spec, self.store, self.task.data, self.store.indices("train"))
+        return Sampler(whole.rows_by_task, self.spec.batch_size, self.seed).steps_per_epoch
 
     @property
     def checkpoint_path(self) -> Path:
@@ -133,12 +174,16 @@ class Training:
     def run(self, progress: Progress) -> None:
         """Train to the last step and write `model.pt`.
 
-        Raises `Stopped` after saving when a signal asked for it, and `UserError` when the loss is
-        not finite or a checkpoint cannot be written.
+        Raises `Stopped` after saving when a signal asked any of the processes for it, and
+        `UserError` when the loss is not finite or a checkpoint cannot be written.
         """
         evaluate_after = evaluation_steps(self.total, self.spec.evaluations)
-        progress.start(self.state.step, self.total)
-        last_save = time.monotonic()
+        if self.spec.transfer:
+            self.task.fix_features(self.engine)
+        writes = self.world.is_first
+        if writes:
+            progress.start(self.state.step, self.total)
+        last_save, pause_s = time.monotonic(), CHECKPOINT_EVERY_S
         losses: list[Tensor] = []  # not yet looked at: looking waits for the device
         with StopFlag() as stop:
             while self.state.step < self.total:
@@ -146,47 +191,55 @@ class Training:
                 losses.append(self._step(self.state.step))
                 self.state.step += 1
                 evaluate = self.state.step in evaluate_after
-                save = stop.requested or time.monotonic() - last_save > CHECKPOINT_EVERY_S
+                due = writes and time.monotonic() - last_save > pause_s
+                # One decision for all processes: those that went on would wait for ever.
+                stopping, due = map(bool, self.world.largest(stop.requested, due))
+                save = stopping or due
                 if evaluate or save or self.engine.device.type == "cpu":
                     self._account_for(losses)
                     losses = []
                 self.state.training_s += time.monotonic() - began
                 if evaluate:
                     self._evaluate()
-                progress.update(self.state.step, self.state.curve, evaluate)
+                if writes:
+                    progress.update(self.state.step, self.state.curve, evaluate)
                 if save:
+                    began = time.monotonic()
                     self.save()
                     last_save = time.monotonic()
-                if stop.requested and self.state.step < self.total:
+                    pause_s = CHECKPOINT_EVERY_S * max(1.0, last_save - began)
+                if stopping and self.state.step < self.total:
                     raise Stopped(self.state.step, self.total)
             self.save()
-        content = {"model": self.model.state_dict(), "spec": self.spec.model_dump(mode="json")}
-        checkpoint.save(self.model_path, content | {"standard": self.task.standard})
+        content = {"model": self.engine.weights(), "spec": self.spec.model_dump(mode="json")}
+        content |= {"standard": self.task.standard}
+        self.world.on_first(lambda: checkpoint.save(self.model_path, content))
 
     def save(self) -> None:
         """Write `checkpoint.pt`."""
         self.state.wall_s = self._earlier_wall_s + time.monotonic() - self._began
         content = {"engine": self.engine.state(), "state": vars(self.state)}
-        checkpoint.save(self.checkpoint_path, content)
+        self.world.on_first(lambda: checkpoint.save(self.checkpoint_path, content))
 
     def forget_checkpoint(self) -> None:
         """Delete what only an unfinished run needs; to be called when its result is written."""
-        self.checkpoint_path.unlink(missing_ok=True)
+        self.world.on_first(lambda: self.checkpoint_path.unlink(missing_ok=True))
 
     def _step(self, step: int) -> Tensor:
-        """One optimiser step; its loss, detached, still on the device."""
+        """One optimiser step; this process's share of its loss, detached, still on the device."""
         self.model.train()
         random = self.seed * 1_000_003 + step
-        torch.manual_seed(random)  # dropout
         generator = torch.Generator(device=self.engine.device).manual_seed(random)  # masks
         slots = self.sampler.batch(step)
         rate = learning_rate(step, self.total, self.spec.optimizer)
-        return self.engine.step(rate, lambda: self.task.loss(self.model, slots, generator))
+        losses = self.task.losses(self.engine, slots, self.parts, generator, random)
+        return self.engine.step(rate, losses)
 
     def _account_for(self, losses: list[Tensor]) -> None:
         """Add the losses of the last steps to the running mean; stop the run at a bad one."""
         first = self.state.step - len(losses)
-        for step, loss in enumerate(torch.stack(losses).tolist(), start=first):
+        whole = self.world.sum(torch.stack(losses))
+        for step, loss in enumerate(whole.tolist(), start=first):
             if not math.isfinite(loss):
                 rows = self.sampler.batch(step).rows
                 ids = ", ".join(identifier.decode() for identifier in self.store.ids[rows[:8]])

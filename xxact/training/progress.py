@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class Progress:
             return
         left_s = (self.total - step) * (now - self.began) / (step - self.first)
         content = {"step": step, "total": self.total, "left_s": round(left_s, 1)}
-        write_atomically(self.folder / "progress.json", json.dumps(content).encode())
+        with suppress(OSError):  # of a full disk the next checkpoint tells
+            write_atomically(self.folder / "progress.json", json.dumps(content).encode())
         self.written = now
         line = f"step {step:>6}/{self.total}  {format_seconds(left_s):>7} left"
         if curve:
@@ -73,7 +75,7 @@ class Progress:
             self._print(line, last)
 
     def _log(self, line: str) -> None:
-        with (self.folder / "log.txt").open("a") as file:
+        with suppress(OSError), (self.folder / "log.txt").open("a") as file:
             file.write(line + "\n")
 
     def _print(self, line: str, last: bool) -> None:

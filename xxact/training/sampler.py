@@ -19,6 +19,30 @@ class Slots:
     tasks: np.ndarray  # (B,) int64, index into the targets of the run
 
 
+@dataclass(frozen=True)
+class Part:
+    """Slots of a batch that go through the model together, in one process."""
+
+    slots: slice
+    number: int  # among the parts of all processes
+
+    def __len__(self) -> int:
+        return self.slots.stop - self.slots.start
+
+
+def parts_of(n: int, rank: int, size: int, largest: int | None) -> list[Part]:
+    """The parts of a batch of `n` slots that are computed by process `rank` of `size`.
+
+    Every process has as many, of at most `largest` slots, and equal to one slot; of a batch
+    smaller than the number of parts, some are empty.
+    """
+    share = -(-n // size)
+    per_process = 1 if largest is None else -(-share // largest)
+    bounds = [n * k // (size * per_process) for k in range(size * per_process + 1)]
+    own = range(rank * per_process, (rank + 1) * per_process)
+    return [Part(slice(bounds[k], bounds[k + 1]), k) for k in own]
+
+
 class Sampler:
     """Shuffled batches without end, of one or several tasks.
 

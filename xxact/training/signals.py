@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+#: Ctrl-C, `kill`, and what clusters send ahead of a time limit or a preemption.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Stopped(Exception):
@@ -16,7 +17,10 @@ class Stopped(Exception):
 
 
 class StopFlag:
-    """Context in which the stop signals set `requested` instead of ending the process."""
+    """Context in which the stop signals set `requested` instead of ending the process.
+
+    Inside another such context it begins with what that one was asked.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -26,6 +30,9 @@ class StopFlag:
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 self._previous[number] = signal.signal(number, self._request)
+        outer = [getattr(handler, "__self__", None) for handler in self._previous.values()]
+        if any(isinstance(flag, StopFlag) and flag.requested for flag in outer):
+            self.requested = True
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,11 +28,33 @@ class OptimizerSpec(Spec):
     betas: tuple[float, float] = (0.9, 0.98)
 
 
+class EngineSpec(Spec):
+    """How a run is computed, not what: sums are taken in another order, dropout is drawn anew.
+
+    `kind` "auto" is plain PyTorch in one process and DeepSpeed in several. `zero_stage` 1 shares
+    the optimiser's state out over the processes, 2 the gradients as well, 0 nothing. `gpus` is
+    the number of processes, each with a GPU of its own, that a cluster is asked for.
+    `micro_batch` is the largest number of samples that go through the model at once in a
+    process; None: all that are its share of a batch. `activation_checkpointing` keeps the inputs
+    of each transformer block alone and computes the rest again for its gradients. `compile`
+    compiles these blocks.
+    """
+
+    kind: Literal["auto", "torch", "deepspeed"] = "auto"
+    zero_stage: Literal[0, 1, 2] = 1
+    gpus: PositiveInt = 1
+    micro_batch: PositiveInt | None = None
+    activation_checkpointing: bool = False
+    compile: bool = False
+
+
 class RunSpec(Spec):
     """One training: model, objective, what it starts from, and for how long.
 
     `init` names the run whose weights it starts from. `transfer` freezes everything but the heads.
     `epochs` counts passes over the training part; an epoch of T targets is T draws per example.
+    With `equal_steps` a run on a fraction of the training part takes the steps that it would take
+    on the whole of it.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
     `regression_weight` multiplies the squared error of standardised values, which shares a trunk
@@ -46,6 +68,7 @@ class RunSpec(Spec):
     init: str | None = None
     transfer: bool = False
     train_fraction: float = Field(1.0, gt=0, le=1)
+    equal_steps: bool = False
     epochs: PositiveFloat
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -53,6 +76,7 @@ class RunSpec(Spec):
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40
+    engine: EngineSpec = EngineSpec()
 
     @property
     def supervised(self) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from xxact.data.store import Store
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.training import evaluation
 from xxact.training.loop import EVALUATED_PARTS, Training
@@ -66,13 +69,27 @@ def best_on_test(curve: list[dict[str, Any]], targets: list[Target]) -> Scores:
 
 
 def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Of the last weights on the test part: scores by class and element with the embedding
-    summary, and scores on the rows unlike any training row."""
+    """Of the last weights: `describe_predictions`, with the embedding summary."""
     task, store = training.task, training.store
     rows = store.indices("test")
-    predictions, embedding = task.predict(training.engine, rows)
+    sample = None
+    if CRYSTAL_SYSTEM.name in store.targets and not training.spec.transfer:
+        sample = evaluation.embedding_sample(store, rows)
+    predictions, embedding = task.predict(training.engine, rows, sample)
+    details, unseen = describe_predictions(task.targets, predictions, store, training.train_rows)
+    if sample is not None:
+        details["embedding"] = evaluation.summarise_embedding(store, rows[sample], embedding)
+    return details, unseen
+
+
+def describe_predictions(
+    targets: list[Target], predictions: dict[str, Any], store: Store, train_rows: np.ndarray
+) -> tuple[dict[str, Any], dict[str, Scores]]:
+    """Of predictions (n,) on the test part: scores by class and element, and scores on the rows
+    unlike any of `train_rows`."""
+    rows = store.indices("test")
     details: dict[str, Any] = {"per_element": {}}
-    for target in task.targets:
+    for target in targets:
         if target.name == CRYSTAL_SYSTEM.name:
             details["per_class"] = evaluation.accuracy_by_system(
                 predictions[target.name], store.values(target.name)[rows]
@@ -81,13 +98,11 @@ def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]
             details["per_element"][target.name] = evaluation.error_by_element(
                 target, predictions[target.name], store, rows
             )
-    if CRYSTAL_SYSTEM.name in store.targets and not training.spec.transfer:
-        details["embedding"] = evaluation.summarise_embedding(store, rows, embedding)
     unseen = {}
     for name, keys in (
         ("test_new_formula", store.formula_keys()),
         ("test_new_chemical_system", store.chemical_system_keys()),
     ):
-        new = evaluation.not_in(keys, training.train_rows, rows)
-        unseen[name] = evaluation.score_all(task.targets, predictions, store, rows, new)
+        new = evaluation.not_in(keys, train_rows, rows)
+        unseen[name] = evaluation.score_all(targets, predictions, store, rows, new)
     return details, unseen

@@ -10,7 +10,8 @@ from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.training import checkpoint
-from xxact.training.engine import TorchEngine, pick_device
+from xxact.training.distributed import pick_device
+from xxact.training.engine import TorchEngine
 from xxact.training.loop import make_model
 from xxact.training.spec import RunSpec
 from xxact.training.task import Supervised

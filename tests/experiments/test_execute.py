@@ -1,0 +1,75 @@
+"""A run of the suite from its spec to its result JSON, in one process and in several."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tests.training import processes
+from tests.training.conftest import make_spec  # noqa: F401 (a fixture)
+from xxact.errors import UserError
+from xxact.experiments import suite
+from xxact.experiments.execute import execute
+from xxact.experiments.result import read_result
+from xxact.experiments.suite import Run
+
+
+def make_run(spec, data, root) -> Run:
+    return Run(name="table2/none", scale="tiny", seed=0, spec=spec, root=root, data=data)
+
+
+def execute_twice(run, missing) -> str:
+    """Two runs' worth: one that works, and one whose data are not there; what it complains of."""
+    execute(run, show=False)
+    try:
+        execute(missing, show=False)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def runs(make_spec, tiny_data, tmp_path_factory):  # noqa: F811
+    """The same run, done in one process and in two."""
+    folder = tmp_path_factory.mktemp("execute")
+    spec = make_spec(dropout=0.0, epochs=1)
+    one, two = (make_run(spec, tiny_data, folder / name) for name in ("one", "two"))
+    execute(one, show=False)
+    missing = make_run(spec, folder / "nothing", folder / "missing")
+    complaints = processes.run(2, folder / "ranks", execute_twice, two, missing)
+    return one, two, complaints
+
+
+def test_two_processes_write_one_result_with_the_numbers_of_one(runs):
+    one, two = (json.loads(run.result_path.read_text()) for run in runs[:2])
+    assert read_result(runs[1].result_path).hardware.processes == 2
+    assert (one["hardware"]["processes"], two["hardware"]["processes"]) == (1, 2)
+    assert two["cost"]["peak_memory_bytes"] > 0
+    for part, scores in one["metrics"]["final"].items():
+        for target, score in scores.items():
+            found = two["metrics"]["final"][part][target]
+            known = {name: value for name, value in score.items() if value is not None}
+            assert {name: found[name] for name in known} == pytest.approx(known, rel=1e-2)
+    assert [entry["step"] for entry in two["curve"]] == [entry["step"] for entry in one["curve"]]
+    assert two["embedding"]["ids"] == one["embedding"]["ids"]
+    assert two["spec"] == one["spec"]
+    assert two["data"] == one["data"]
+
+
+def test_two_processes_leave_the_files_of_one(runs):
+    one, two = ({path.name for path in run.folder.iterdir()} for run in runs[:2])
+    assert one == two == {"lock", "log.txt", "model.pt", "progress.json", "spec.yaml"}
+
+
+def test_a_result_is_valid_however_it_was_computed(runs, tiny_store):
+    run = runs[0]
+    elsewhere = run.spec.engine.model_copy(update={"gpus": 8, "zero_stage": 2})
+    longer = run.spec.model_copy(update={"epochs": 7.0})
+    spec = run.spec.model_copy(update={"engine": elsewhere})
+    suite.check_provenance(dataclasses.replace(run, spec=spec), tiny_store.sha256)
+    with pytest.raises(UserError, match="another value of epochs"):
+        suite.check_provenance(dataclasses.replace(run, spec=longer), tiny_store.sha256)
+
+
+def test_an_error_is_one_in_both_processes(runs):
+    assert all("nothing" in complaint for complaint in runs[2])
