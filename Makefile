@@ -1,14 +1,23 @@
-# make reproduce   train Table 2 (and its unimodal rows) on the embedded data set, then show tables
-# make test        run the tests
+# make reproduce   train Tables 1 and 2 and the scaling experiment on the embedded data set, then
+#                  show tables and draw figures (SCALE=mp-small: on other data; SEEDS=3: three times)
+# make reproduce-table3   the rest of Table 3
+# make test        run the tests, but those that need a SLURM
+# make slurm-up    start a one-node SLURM to try submissions on (root; Debian: slurm-wlm, munge)
+# make slurm-down  stop it and leave nothing behind
+# make test-slurm  submit, preempt, kill and resume real jobs on a SLURM that the tests start
 # make figures     tables and figures from results/ (RESULTS=runs: of your own runs; STRICT=1: fail
 #                  and list what is missing at scale mini)
 # make report      results/report.html, one page with everything
 PYTHON ?= python3
 SCALE ?= mini
+SEEDS ?= 1
 RESULTS ?= results
 BIN = .venv/bin
+RUN = $(BIN)/python experiments/$(1)/run.py --local --scale $(SCALE) --seeds $(SEEDS)
+# the rows of Table 3 that Table 1 shows too
+SHARED = fcn_energy_2 fcn_mlp_energy_2 fcn_system_4 fcn_mlp_system_4
 
-.PHONY: setup reproduce test figures report lint
+.PHONY: setup reproduce reproduce-table3 test figures report lint slurm-up slurm-down test-slurm
 setup: .venv/installed
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
@@ -18,12 +27,27 @@ setup: .venv/installed
 	@touch $@
 
 reproduce: setup
-	$(BIN)/python experiments/table1/run.py --local --scale $(SCALE)
-	$(BIN)/python experiments/table2/run.py --local --scale $(SCALE)
+	$(call RUN,table2)
+	$(call RUN,table1)
+	$(call RUN,table3) --only $(SHARED)
+	$(call RUN,scaling)
+	$(BIN)/xxact figures --results runs
+
+reproduce-table3: setup
+	$(call RUN,table3)
 	$(BIN)/xxact figures --results runs
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slurm"
+
+slurm-up: setup
+	$(BIN)/python slurm/throwaway.py up
+
+slurm-down: setup
+	$(BIN)/python slurm/throwaway.py down
+
+test-slurm: setup
+	$(BIN)/python -m pytest -m slurm tests/integration
 
 figures: setup
 	$(BIN)/xxact figures --results $(RESULTS) $(if $(STRICT),--strict)

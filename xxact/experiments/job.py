@@ -1,0 +1,47 @@
+"""What a SLURM job runs: one run of the suite, in each of the job's tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from xxact.errors import UserError
+from xxact.experiments.suite import Run
+
+
+def requeue_mark(folder: str, job_id: str) -> str:
+    """File by which a job asks its batch script to be put in the queue again."""
+    return f"{folder}/{job_id}_requeue"
+
+
+def train_in_job(run: Run) -> None:
+    """Bring `run` to its end on the tasks of this SLURM job; ends the process when it stops early.
+
+    A stop signal (time limit, preemption) is only noted, all tasks save together at a step
+    boundary, and the batch script requeues the job. This replaces submitit's own handlers, which
+    would save in rank 0 alone, inside the signal.
+    """
+    from xxact.training.signals import StopFlag, Stopped
+
+    with StopFlag():  # before anything slow; the training's own takes over what came until then
+        import torch
+        from submitit.helpers import TorchDistributedEnvironment
+
+        from xxact.experiments.execute import execute
+
+        tasks = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        torch.set_num_threads(1)  # on a CPU the numbers of a local run
+        try:
+            execute(run, show=tasks.rank == 0)
+        except Stopped as stopped:
+            if tasks.rank == 0:
+                print(f"\n{stopped}", file=sys.stderr)
+                Path(
+                    requeue_mark(os.environ["SUBMITIT_FOLDER"], os.environ["SLURM_JOB_ID"])
+                ).touch()
+            # not an error: srun would kill the tasks that are still on their way out
+            sys.exit(0)
+        except UserError as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            sys.exit(2)
