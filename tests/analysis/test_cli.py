@@ -26,7 +26,6 @@ def _run(*arguments) -> int:
 def trees(tmp_path, monkeypatch):
     """`results` and `runs` in the current folder, as in a checkout; one figure, for speed."""
     monkeypatch.setattr(figures, "FIGURES", (FIGURE_6,))
-    monkeypatch.setattr(report, "FIGURES", (FIGURE_6,))
     monkeypatch.chdir(tmp_path)
     fabricate.write_tree(tmp_path / "results", "mini", fabricate.FIRST, (0, 1))
     fabricate.write_tree(tmp_path / "runs", "mini", ["table2/none", "table2/mxm"], (0,))

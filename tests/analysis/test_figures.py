@@ -38,6 +38,15 @@ def two_figures(monkeypatch):
     monkeypatch.setattr(figures, "FIGURES", (BY_KEY["figure4"], BY_KEY["figure6"]))
 
 
+def test_the_whole_training_part_alone_is_no_scaling_experiment(tmp_path):
+    whole_part = ["table2/none", "table1/crabnet_energy"]
+    tree = Tree(fabricate.write_tree(tmp_path / "runs", "mini", whole_part, (0,)), "mini")
+    assert BY_KEY["figure3"].draw(tree, None, tmp_path / "out") == []
+    fabricate.write_tree(tmp_path / "runs", "mini", ["scaling/crabnet_1000k"], (0,))
+    tree = Tree(tmp_path / "runs", "mini")
+    assert BY_KEY["figure3"].draw(tree, None, tmp_path / "out")
+
+
 @pytest.mark.usefixtures("two_figures")
 def test_an_old_figure_goes_when_its_data_is_gone(results, tmp_path):
     out = tmp_path / "out"
@@ -95,11 +104,11 @@ def test_complete_or_every_missing_cell_by_name(results, tmp_path):
     whole = write_scale(Tree(results, "mini"), None, tmp_path / "out")
     check_complete([whole])
     for seed in (0, 1, 2):
-        result_path(results, "mini", "table3/fcn_system_4", seed).unlink()
+        result_path(results, "mini", "table3/fcn_system_2", seed).unlink()
     less = write_scale(Tree(results, "mini"), None, tmp_path / "out")
     with pytest.raises(UserError, match=r"3 missing at scale mini") as caught:
         check_complete([less])
-    assert "table3/fcn_system_4" in str(caught.value)
+    assert "table3/fcn_system_2" in str(caught.value)
     with pytest.raises(UserError, match="every cell"):
         check_complete([])
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from xxact.analysis import render, scaling
+from xxact.analysis.cells import view
 from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import view
 
 
 def test_fit_equals_scipy_with_its_standard_errors():
@@ -44,7 +44,7 @@ def test_points_are_in_the_published_units(whole):
     points = scaling.points(Tree(whole, "mini"), "xxact")
     assert len(points) == 15
     largest = points[-1]
-    best = fabricate.make("scaling/xxact_4500k", seed=2)["metrics"]["best_on_test"]
+    best = fabricate.make("table2/none", seed=2)["metrics"]["best_on_test"]
     assert largest.samples == pytest.approx(4000 / 1e6)
     assert largest.mae == pytest.approx(best[fabricate.ENERGY]["mae_mev_per_atom"] / 1000)
 
@@ -67,6 +67,15 @@ def test_gap_and_exponents_in_the_table(whole):
     assert exponent.mean == pytest.approx(statistics.fmean(by_seed.values()))
     assert exponent.n is None
     assert "66.2" in render.markdown(filled)
+
+
+def test_the_whole_training_part_is_trained_by_other_tables(whole):
+    for control in scaling.CONTROLS:
+        assert scaling.run_name("crabnet", "4500k", control) == "table1/crabnet_energy"
+        assert scaling.run_name("xxact", "4500k", control) == "table2/none"
+    points = scaling.points(Tree(whole, "mini"), "xxact", "_steps")
+    assert sorted({p.size for p in points}) == sorted(scaling.SIZES)
+    assert len(scaling.RUNS) == 16 + 2
 
 
 def test_equal_steps_are_other_runs(whole):

@@ -10,9 +10,11 @@ import pytest
 
 from xxact.analysis import measures as m
 from xxact.analysis import render
-from xxact.analysis.figures import ALL_TABLES
+from xxact.analysis.cells import NOT_RUN, view
+from xxact.analysis.derived import costs, table4, table5
+from xxact.analysis.figures import TABLES
 from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import NOT_RUN, costs, table1, table2, table4, table5, view
+from xxact.analysis.tables import table1, table2, table3
 from xxact.experiments.result import read_result, result_path, write_result
 
 
@@ -60,6 +62,43 @@ def test_multi_task_row_reads_the_run_of_table_2(whole):
     one, other = cells["energy", "xxact_multi", "best"], shared["energy", "none", "best"]
     assert one["committed"] == other["committed"]
     assert one["runs"] == "table2/none"
+
+
+def test_convolutional_rows_read_the_runs_of_table_3(whole):
+    cells = _csv(table1(), Tree(whole, "mini"))
+    shared = _csv(table3(), Tree(whole, "mini"))
+    for row, run in (("fcn", "fcn_system_4"), ("fcn_mlp", "fcn_mlp_system_4")):
+        one, other = cells["system", row, "best"], shared["system", run, "best"]
+        assert one["runs"] == other["runs"] == f"table3/{run}"
+        assert one["committed"] == other["committed"] != NOT_RUN
+
+
+def test_commands_train_what_a_table_reads_and_no_more():
+    assert table2().commands("mp") == ["python experiments/table2/run.py --local --scale mp"]
+    run = "python experiments/{}/run.py --local --scale mini"
+    assert table1().commands("mini") == [
+        run.format("table1"),
+        f"{run.format('table2')} --only none",
+        f"{run.format('table3')} --only fcn_energy_2 fcn_mlp_energy_2 fcn_mlp_system_4"
+        " fcn_system_4",
+    ]
+    assert table4().commands("mini") == [
+        f"{run.format('table1')} --only xrd_system",
+        f"{run.format('table2')} --only contrastive contrastive_mxm mxm none",
+    ]
+
+
+def test_a_forest_has_no_speed_and_one_value(results):
+    path = result_path(results, "mini", "table1/forest_xrd_energy", 0)
+    content = json.loads(path.read_text())
+    content["cost"] |= {"steps": 0, "samples_per_s": None, "parameters": None}
+    result = read_result(_rewrite(path, content))
+    assert m.of_cost("samples_per_s", "samples/s")([result]).text == m.NOT_APPLICABLE
+    cells = _csv(table1(), Tree(results, "mini"))
+    readings = {
+        cells["energy", "forest_xrd", r]["committed"] for r in ("best", "final", "selected")
+    }
+    assert len(readings) == 1
 
 
 def test_transfer_carries_its_own_target_and_unit(whole):
@@ -199,7 +238,7 @@ def test_speed_up_pairs_seeds_and_counts_those_that_fail(two_runs):
 def single(tmp_path_factory):
     """Every run with one seed, and the cells of all tables as they are with all of them."""
     root = fabricate.write_tree(tmp_path_factory.mktemp("single"), "mini", fabricate.ALL, (0,))
-    return root, [_csv(table(), Tree(root, "mini")) for table in ALL_TABLES]
+    return root, [_csv(table(), Tree(root, "mini")) for table in TABLES]
 
 
 @pytest.mark.parametrize("run", fabricate.ALL)
@@ -210,7 +249,7 @@ def test_deleting_a_json_changes_only_what_derives_from_it(single, run):
     tree = Tree(root, "mini")
     kept.rename(path)
     changed = 0
-    for table, old in zip(ALL_TABLES, before, strict=True):
+    for table, old in zip(TABLES, before, strict=True):
         for place, cell in _csv(table(), tree).items():
             if run in cell["runs"].split():
                 assert cell["committed"] == NOT_RUN

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from xxact.analysis import measures as m
 from xxact.analysis import scaling
+from xxact.analysis.derived import EMBEDDED_RUNS
 from xxact.analysis.measures import Measure
 from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
+from xxact.analysis.tables import PRETRAINING_LABELS
 from xxact.data.targets import CRYSTAL_SYSTEMS
 
 HOLDS = "holds"

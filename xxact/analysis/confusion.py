@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from xxact.analysis import style
+from xxact.analysis.derived import EMBEDDED_RUNS
 from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.data.targets import CRYSTAL_SYSTEMS
 
 SHORT = tuple(name[:4] + "." if len(name) > 5 else name for name in CRYSTAL_SYSTEMS)

@@ -15,6 +15,7 @@ from xxact.experiments.result import Result
 
 #: The paper's columns, left to right.
 COLUMNS = ("contrastive_mxm", "contrastive", "mxm")
+RUNS = tuple(f"table2/{key}" for key in PRETRAINING_LABELS)
 ROWS = {
     "energy": (m.ENERGY, "formation energy\ntest MAE (meV/atom)"),
     "system": (m.SYSTEM, "crystal system\ntest accuracy (%)"),

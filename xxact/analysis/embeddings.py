@@ -6,9 +6,9 @@ from pathlib import Path
 
 from xxact.analysis import measures as m
 from xxact.analysis import style
+from xxact.analysis.derived import EMBEDDED_RUNS
 from xxact.analysis.provenance import Tree
 from xxact.analysis.published import published
-from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.data.targets import CRYSTAL_SYSTEMS
 from xxact.experiments.result import Embedding, Result
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xxact.analysis import confusion, render, scaling
+from xxact.analysis import confusion, crabnet_check, render, scaling
+from xxact.analysis.cells import View, view
+from xxact.analysis.curves import RUNS as CURVE_RUNS
 from xxact.analysis.curves import figure6
-from xxact.analysis.distributions import error_by_element, figure4, figure5
+from xxact.analysis.derived import EMBEDDED_RUNS, costs, table4, table5, unseen
+from xxact.analysis.distributions import ERROR_RUNS, error_by_element, figure4, figure5
 from xxact.analysis.embeddings import figure2
 from xxact.analysis.provenance import Tree, ordered_scales
 from xxact.analysis.scaling import figure3
-from xxact.analysis.tables import TABLES, View, costs, view
+from xxact.analysis.tables import table1, table2, table3
 from xxact.errors import UserError
 
 #: Scale that must be complete, and that is shown when there is no result at all.
@@ -21,27 +24,33 @@ HOME_SCALE = "mini"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, what it shows, and how it is drawn (an empty list: its data is missing)."""
+    """A figure, what it shows, how it is drawn (an empty list: its data is missing), from what."""
 
     key: str
     title: str
     draw: Callable[[Tree, Tree | None, Path], list[Path]]
-    experiments: tuple[str, ...]
+    runs: tuple[str, ...]
 
 
-_TABLE_2, _TABLES_1_2, _SCALING = ("table2",), ("table1", "table2"), ("scaling",)
+_ANY_RUN = ("table2/none",)
+_EMBEDDED = tuple(run for _, run in EMBEDDED_RUNS.values())
 FIGURES = (
-    Figure("figure2", "Figure 2: embeddings in two dimensions", figure2, _TABLES_1_2),
-    Figure("figure3", "Figure 3: error against training-set size", figure3, _SCALING),
-    Figure("figure4", "Figure 4: crystal systems, train and test", figure4, _TABLE_2),
-    Figure("figure5", "Figure 5: elements, train and test", figure5, _TABLE_2),
-    Figure("figure6", "Figure 6: training curves", figure6, _TABLE_2),
-    Figure("confusion", "Confusion of crystal systems (to Table 4)", confusion.figure, _TABLES_1_2),
-    Figure("error_by_element", "Error by element", error_by_element, _TABLES_1_2),
+    Figure("figure2", "Figure 2: embeddings in two dimensions", figure2, _EMBEDDED),
+    Figure("figure3", "Figure 3: error against training-set size", figure3, scaling.RUNS),
+    Figure("figure4", "Figure 4: crystal systems, train and test", figure4, _ANY_RUN),
+    Figure("figure5", "Figure 5: elements, train and test", figure5, _ANY_RUN),
+    Figure("figure6", "Figure 6: training curves", figure6, CURVE_RUNS),
+    Figure("confusion", "Confusion of crystal systems (to Table 4)", confusion.figure, _EMBEDDED),
+    Figure("error_by_element", "Error by element", error_by_element, tuple(ERROR_RUNS)),
 )
+TABLES = (table1, table2, table3, table4, table5, unseen, scaling.table)
+#: A scale that is a benchmark of its own: it has these tables, no figure and no statement.
+BENCHMARKS = {crabnet_check.SCALE: (crabnet_check.table,)}
 
 
-ALL_TABLES = (*TABLES, scaling.table)
+def figures_of(scale: str) -> tuple[Figure, ...]:
+    """The figures that a scale has."""
+    return () if scale in BENCHMARKS else FIGURES
 
 
 @dataclass
@@ -57,7 +66,7 @@ class Written:
     def missing(self) -> list[str]:
         """Cells and figures without data."""
         cells = [cell for v in self.views for cell in v.missing()]
-        return cells + [f.title for f in FIGURES if not self.figures.get(f.key)]
+        return cells + [f.title for f in figures_of(self.scale) if not self.figures.get(f.key)]
 
 
 def trees(committed: Path, yours: Path | None) -> Iterator[tuple[Tree, Tree | None]]:
@@ -68,13 +77,14 @@ def trees(committed: Path, yours: Path | None) -> Iterator[tuple[Tree, Tree | No
 
 def write_scale(committed: Tree, yours: Tree | None, out: Path) -> Written:
     """Write tables and figures of one scale under `out`; figures show `yours` where given."""
-    tables = [*(table() for table in ALL_TABLES), costs((committed, yours))]
+    declared = BENCHMARKS.get(committed.scale, TABLES)
+    tables = [*(table() for table in declared), costs((committed, yours))]
     written = Written(committed.scale, [view(table, committed, yours) for table in tables])
     folder = out / "tables" / committed.scale
     for filled in written.views:
         written.tables += _write_table(filled, folder)
     shown, beside = (yours, committed) if yours else (committed, None)
-    for figure in FIGURES:
+    for figure in figures_of(committed.scale):
         folder = out / "figures" / committed.scale
         for suffix in (".png", ".pdf"):
             (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)

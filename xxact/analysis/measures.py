@@ -19,6 +19,7 @@ SYSTEM = "crystal_system"
 #: Stands for the one target of a transfer run, whichever it is at that scale.
 OWN_TARGET = ""
 NOT_RECORDED = "not recorded"
+NOT_APPLICABLE = "n/a"
 NOT_REACHED = "not reached"
 #: How far from the wanted share of training an evaluation may lie, as a share.
 PROGRESS_TOLERANCE = 0.005
@@ -237,12 +238,13 @@ def resolution(results: Sequence[Result]) -> Reading:
 
 
 def of_cost(field: str, unit: str, factor: float = 1.0) -> Measure:
-    """A field of a result's cost, times `factor`."""
+    """A field of a result's cost, times `factor`; what is not trained in steps may lack it."""
 
     def measure(results: Sequence[Result]) -> Reading:
         value = getattr(results[0].cost, field)
         if value is None:
-            return Reading(None, unit=unit, text=NOT_RECORDED)
+            trained = results[0].cost.steps > 0
+            return Reading(None, unit=unit, text=NOT_RECORDED if trained else NOT_APPLICABLE)
         return Reading(value * factor, unit=unit)
 
     return measure

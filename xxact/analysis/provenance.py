@@ -21,9 +21,9 @@ from xxact.experiments.result import (
 )
 
 #: Order in which scales are shown; others follow alphabetically.
-SCALE_ORDER = ("mini", "mp-small", "mp", "paper")
+SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "aflow")
 #: Keys of a resolved spec that describe a run without changing it.
-PROSE = frozenset({"reproduces", "seed", "title", "description", "notes"})
+PROSE = frozenset({"reproduces", "seed", "title", "description", "notes", "engine"})
 
 
 class Tree:

@@ -111,6 +111,13 @@ class Scaling(_Strict):
     gap: dict[Literal["smallest", "largest"], Decimal]
 
 
+class CrabNetCheck(_Strict):
+    """Row -> test MAE that CrabNet's authors report."""
+
+    unit: str
+    rows: dict[str, Decimal]
+
+
 class Published(_Strict):
     """The whole of `published.yaml`."""
 
@@ -121,6 +128,7 @@ class Published(_Strict):
     table4: ClassTable
     table5: ClassTable
     scaling: Scaling
+    crabnet_check: CrabNetCheck
 
 
 def parse(text: str, where: str) -> Published:

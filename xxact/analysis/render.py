@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from xxact.analysis import measures as m
+from xxact.analysis.cells import NOT_RUN, REFERENCE_ONLY, Cell, Filled, Section, View
 from xxact.analysis.measures import Value
 from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import NOT_RUN, REFERENCE_ONLY, Cell, Filled, Section, View
 
 NOT_PUBLISHED = "-"
-NO_CELL = "n/a"
+NO_CELL = m.NOT_APPLICABLE
 LEGEND = (
     f'"{NOT_PUBLISHED}": the paper prints no such number. "{NOT_RUN}": no result there. '
     f'"{NO_CELL}": nothing to show. ± is the standard deviation over seeds.'

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import yaml
 
+from xxact.analysis import cells, pipeline, render
 from xxact.analysis import claims as c
-from xxact.analysis import render
-from xxact.analysis.figures import FIGURES, Figure, Written, write_scale
+from xxact.analysis.figures import BENCHMARKS, Figure, Written, figures_of, write_scale
 from xxact.analysis.provenance import Tree
 from xxact.analysis.published import published
-from xxact.analysis.tables import View, run_command
 from xxact.experiments.result import write_bytes
 
 escape = html.escape
@@ -38,6 +37,11 @@ class ScaleReport:
         return self.written.scale
 
     @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The figures of the scale."""
+        return figures_of(self.scale)
+
+    @property
     def shown(self) -> Tree:
         """The tree that figures and verdicts are about."""
         return self.yours or self.committed
@@ -50,19 +54,23 @@ def write_report(
     reports = []
     for committed, yours in trees:
         written = write_scale(committed, yours, out)
-        reports.append(ScaleReport(written, committed, yours, c.claims(yours or committed)))
+        claims = [] if committed.scale in BENCHMARKS else c.claims(yours or committed)
+        reports.append(ScaleReport(written, committed, yours, claims))
+    benchmarks = trees[0][0].root / "benchmarks"
+    data = pipeline.section(benchmarks, out / "figures" / "benchmarks")
     path = out / "report.html"
-    write_bytes(path, page(reports).encode("utf-8"))
+    write_bytes(path, page(reports, data).encode("utf-8"))
     return path, [report.written for report in reports]
 
 
-def page(reports: Sequence[ScaleReport]) -> str:
-    """The whole page."""
+def page(reports: Sequence[ScaleReport], data_pipeline: str) -> str:
+    """The whole page; `data_pipeline` is the section that is about no scale."""
     body = "\n".join(
         [
             _head(reports),
             _summary(reports),
             *(part for report in reports for part in _scale(report)),
+            data_pipeline,
             _notes(),
         ]
     )
@@ -82,14 +90,19 @@ def _package_text(name: str) -> str:
 
 def _head(reports: Sequence[ScaleReport]) -> str:
     paper = published().paper
-    bars = ['<a href="#summary">What reproduces</a> <a href="#notes">Notes on the paper</a>']
+    bars = [
+        '<a href="#summary">What reproduces</a> <a href="#pipeline">The data pipeline</a> '
+        '<a href="#notes">Notes on the paper</a>'
+    ]
     for report in reports:
         links = [f'<a href="#{report.scale}"><b>{escape(report.scale)}</b></a>']
         links += [
             f'<a href="#{report.scale}-{view.table.key}">{escape(view.table.short_title)}</a>'
             for view in report.written.views
         ]
-        bars.append(" ".join([*links, f'<a href="#{report.scale}-figures">Figures</a>']))
+        if report.figures:
+            links.append(f'<a href="#{report.scale}-figures">Figures</a>')
+        bars.append(" ".join(links))
     navigation = "".join(f"<nav>{bar}</nav>" for bar in bars)
     return (
         "<h1>XxaCT-NN: what was claimed, what came out here</h1>\n"
@@ -108,7 +121,10 @@ def _verdict(verdict: str) -> str:
 
 
 def _summary(reports: Sequence[ScaleReport]) -> str:
-    """Verdicts of every statement at every scale."""
+    """Verdicts of every statement at every scale that is no benchmark of its own."""
+    reports = [report for report in reports if report.claims]
+    if not reports:
+        return ""
     header = "".join(f"<th>{escape(report.scale)}</th>" for report in reports)
     lines = [f"<tr><th>statement of the paper</th>{header}</tr>"]
     for k, claim in enumerate(reports[0].claims):
@@ -129,11 +145,13 @@ def _scale(report: ScaleReport) -> Iterator[str]:
     yield f'<h2 id="{report.scale}">Scale {escape(report.scale)}</h2>'
     yield _data_line(report.shown)
     yield _missing(report.written)
-    yield _claim_details(report)
+    if report.claims:
+        yield _claim_details(report)
     for view in report.written.views:
         yield _table(report, view)
-    yield f'<h3 id="{report.scale}-figures">Figures</h3>'
-    for figure in FIGURES:
+    if report.figures:
+        yield f'<h3 id="{report.scale}-figures">Figures</h3>'
+    for figure in report.figures:
         yield _figure(report, figure)
 
 
@@ -191,7 +209,7 @@ def _side(values: tuple[float, ...], unit: str) -> str:
     return f"{text} {unit} ({len(values)} seed{'s' * (len(values) > 1)})".replace("  ", " ")
 
 
-def _table(report: ScaleReport, view: View) -> str:
+def _table(report: ScaleReport, view: cells.View) -> str:
     parts = [
         f'<h3 id="{report.scale}-{view.table.key}">{escape(view.table.title)}</h3>',
         f"<p class=again>{escape(' '.join(render.provenance_lines(view)))}</p>",
@@ -225,13 +243,13 @@ def _again(*commands: str) -> str:
 def _figure(report: ScaleReport, figure: Figure) -> str:
     paths = report.written.figures.get(figure.key) or []
     title = f'<h4 id="{report.scale}-{figure.key}">{escape(figure.title)}</h4>'
-    commands = [run_command(name, report.scale) for name in figure.experiments]
+    again = _again(*cells.commands(figure.runs, report.scale))
     png = next((path for path in paths if path.suffix == ".png"), None)
     if png is None:
-        return f'{title}<p class="missing">not run</p>{_again(*commands)}'
+        return f'{title}<p class="missing">not run</p>{again}'
     data = base64.b64encode(png.read_bytes()).decode("ascii")
     image = f'<img alt="{escape(figure.title)}" src="data:image/png;base64,{data}">'
-    return f"<figure>{title}{image}</figure>{_again(*commands)}"
+    return f"<figure>{title}{image}</figure>{again}"
 
 
 def notes() -> dict[str, list[dict[str, str]]]:
