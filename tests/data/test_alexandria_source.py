@@ -2,14 +2,18 @@
 
 import bz2
 import csv
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xxact.cli import main
 from xxact.data.alexandria_source import alexandria_source, crystal_from_dict, object_end
 from xxact.data.prepare import prepare
 from xxact.data.source import Columns, Input, parse_columns
+from xxact.data.store import open_store
 from xxact.errors import UserError
 
 
@@ -185,6 +189,26 @@ def test_a_lost_quotation_mark_costs_one_entry(run):
     assert failures(store) == {"a.json.bz2#4": "invalid_json"}
 
 
+@pytest.mark.parametrize("missing", ["the rest", "one character"])
+def test_damage_anywhere_in_an_entry_leaves_the_others(missing):
+    source = alexandria_source([], Columns())
+    whole = texts(6)
+
+    def sound(raw):
+        try:
+            return json.loads(raw.content or b"")["data"]["mat_id"]
+        except (ValueError, KeyError):  # a key that lost a letter is no one's loss but its own
+            return None
+
+    for place in range(1, len(whole[2]) - 1, 5):
+        rest = "" if missing == "the rest" else whole[2][place + 1 :]
+        content = [*whole[:2], whole[2][:place] + rest, *whole[3:]]
+        stream = io.BytesIO(entries_json(content).encode())
+        found = {sound(raw) for raw in source.read(stream, Path("a"))}
+        left = {f"agm{k:09d}" for k in (0, 1, 3, 4, 5)}
+        assert left <= found, whole[2][max(0, place - 20) : place + 20]
+
+
 def test_truncated_text_keeps_what_came_before(run, tmp_path):
     content = entries_json(texts(6))
     prepared = run(content[: content.index("agm000000004") + 50])
@@ -226,10 +250,10 @@ def test_files_without_entries_are_named(run, content, message):
 
 
 def test_unusable_entries_are_named(run):
-    entries = [entry(k) for k in range(12)]
+    entries = [entry(k) for k in range(14)]
     del entries[1]["structure"]["lattice"]
     entries[2]["structure"]["sites"][0]["abc"] = [float("nan"), 0, 0]
-    entries[3]["structure"]["sites"][0]["species"][0]["element"] = "Es"
+    entries[3]["structure"]["sites"][0]["species"][0]["element"] = "Es"  # Z = 99
     entries[4]["structure"]["sites"][1]["abc"] = [0.01, 0, 0]
     entries[5]["structure"]["sites"][0]["species"][0]["element"] = "Xx"
     entries[6]["structure"]["sites"] = []
@@ -237,9 +261,10 @@ def test_unusable_entries_are_named(run):
     entries[8]["data"]["e_form"] = "low"
     entries[9]["structure"] = None
     del entries[10]["data"]["mat_id"]
-    entries.append("no entry")
-    store = run(json.dumps({"entries": entries[:-1]})).store
-    assert ids(store) == [0, 11]
+    entries[11] = "no entry"
+    entries[12]["data"]["mat_id"] = entry(0)["data"]["mat_id"]
+    store = run(json.dumps({"entries": entries})).store
+    assert ids(store) == [0, 13]
     assert failures(store) == {
         "agm000000001": "missing_lattice",
         "agm000000002": "invalid_coordinates",
@@ -247,12 +272,50 @@ def test_unusable_entries_are_named(run):
         "agm000000004": "overlapping_atoms",
         "agm000000005": "unknown_element",
         "agm000000006": "no_sites",
-        "agm000000007": failures(store)["agm000000007"],
+        "agm000000007": "invalid_coordinates",
         "agm000000008": "invalid_target",
         "agm000000009": "missing_structure",
         "a.json.bz2#11": "missing_id",
+        "a.json.bz2#12": "invalid_json",
+        "agm000000000": "duplicate_id",
     }
-    assert failures(store)["agm000000007"] in ("invalid_structure", "invalid_coordinates")
+    assert sum(store.manifest["failures"].values()) == 12
+
+
+def test_damaged_files_are_named_after_the_others_are_done(tmp_path, capsys):
+    """Truncated, garbled in the middle, empty and not bzip2 at all, between two sound ones."""
+    whole = bz2.compress(entries_json(texts(8)).encode())
+    middle = texts(12)[8:]
+    middle[1] = middle[1][:60]
+    last = [json.dumps(entry(k)) for k in range(12, 15)]
+    last[1] = last[1].replace('"lattice"', '"cell"')
+    files = {
+        "truncated": whole[: len(whole) // 2],
+        "first": whole,
+        "empty": b"",
+        "middle": bz2.compress(entries_json(middle).encode()),
+        "garbage": b"BZh91AY&SY garbage",
+        "last": bz2.compress(entries_json(last).encode()),
+    }
+    paths = [tmp_path / f"{name}.json.bz2" for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.write_bytes(content)
+    out = tmp_path / "store"
+    arguments = ["data", "prepare", "--source", "alexandria", "--out", str(out), "--workers", "1"]
+    assert main([*arguments, "--input", *map(str, paths)]) == 1
+    store = open_store(out)
+    assert ids(store) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14]
+    assert failures(store) == {
+        "truncated.json.bz2": "unreadable_input",
+        "empty.json.bz2": "unreadable_input",
+        "middle.json.bz2#2": "invalid_json",
+        "garbage.json.bz2": "unreadable_input",
+        "agm000000013": "missing_lattice",
+    }
+    said = capsys.readouterr().err
+    for name in ("truncated", "empty", "garbage"):
+        assert f"{name}.json.bz2 could not be read to its end" in said
+    assert store.verify() == []
 
 
 def test_parts_are_the_same_bytes_for_any_number_of_workers(tmp_path, monkeypatch):
@@ -272,18 +335,19 @@ def test_parts_are_the_same_bytes_for_any_number_of_workers(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("text", "end"),
+    ("text", "end", "odd"),
     [
-        (b'{"a": [1, {"b": "}]"}]} rest', 23),
-        (b'{"a": "\\"}"}', 12),
-        (b'{"a": [1}', -2),
-        (b'{"a": ', -1),
-        (b'{"a": "}', -1),
-        (b"[" * 65, -2),
+        (b'{"a": [1, {"b": "}]"}]} rest', 23, False),
+        (b'{"a": "\\"}"}', 12, False),
+        (b'{"a": [1}', -2, False),
+        (b'{"a": ', -1, False),
+        (b'{"a": "}', -1, False),
+        (b'{"a: 1}, {"b": 2}', -1, True),
+        (b"[" * 65, -2, False),
     ],
 )
-def test_object_end(text, end):
-    assert object_end(np.frombuffer(text, np.uint8), 0) == end
+def test_object_end(text, end, odd):
+    assert object_end(np.frombuffer(text, np.uint8), 0) == (end, odd)
 
 
 def test_keys_of_the_user_reach_the_settings():

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import lzma
+import shutil
 import tarfile
 
 import pytest
@@ -74,6 +75,30 @@ def test_a_page_without_files_is_named(file_server, tmp_path):
     file_server.files["pbe/"] = b"<html>nothing here</html>"
     with pytest.raises(UserError, match=r"lists no file alexandria_NNN\.json\.bz2"):
         fetch.alexandria(tmp_path, None, file_server.url + "pbe/", QUICK)
+
+
+# --------------------------------------------------------------------- AFLOW bulk moduli
+
+
+def test_aflow_leaves_out_pure_elements(file_server, tmp_path, capsys):
+    parts = {
+        "train.csv": "formula,target\nZr1,94.6\nK2Mg5Sn3,21.9\nH9.975La3.99,73.8\n",
+        "val.csv": "formula,target\nAs1Pu1,87.3\n",
+        "test.csv": "formula,target\nSn1,45.5\nAl1N1,253.0\n",
+    }
+    file_server.files |= {f"aflow/{name}": text.encode() for name, text in parts.items()}
+    digests = {n: hashlib.sha256(text.encode()).hexdigest() for n, text in parts.items()}
+    paths = fetch.aflow(tmp_path, file_server.url + "aflow/", digests, QUICK)
+    kept = [path.read_text().splitlines()[1:] for path in paths]
+    assert kept == [["K2Mg5Sn3,21.9", "H9.975La3.99,73.8"], ["As1Pu1,87.3"], ["Al1N1,253.0"]]
+    assert "--target bulk_modulus:GPa=target" in capsys.readouterr().out
+
+
+def test_the_real_aflow_files_are_taken_where_they_lie(test_data, tmp_path):
+    for name in fetch.AFLOW_FILES:
+        shutil.copy(test_data / "composition_benchmark" / name, tmp_path)
+    paths = fetch.aflow(tmp_path, "http://127.0.0.1:9/", patience=QUICK)
+    assert [len(path.read_text().splitlines()) - 1 for path in paths] == [3390, 727, 732]
 
 
 # ----------------------------------------------------------------------------------- MP-20

@@ -53,3 +53,10 @@ def test_a_crystal_without_symmetry_analysis_is_a_named_failure():
 def test_a_senseless_symprec_is_refused(handmade, symprec):
     with pytest.raises(UserError, match="symprec"):
         space_group_number(handmade["Cu"], symprec)
+
+
+def test_a_supercell_is_recognised_without_a_warning(handmade, caplog):
+    structure = handmade["NaCl"].copy()
+    structure.make_supercell([2, 1, 1])
+    assert space_group_number(structure) == 225
+    assert not caplog.records

@@ -184,6 +184,15 @@ def _parse(text: bytes) -> object:
             raise RowError("invalid_json", str(error)) from error
 
 
+def _is_broken(text: bytes) -> bool:
+    """Whether a text is no JSON."""
+    try:
+        _parse(text)
+    except RowError:
+        return True
+    return False
+
+
 def _name(text: bytes, place: str) -> str:
     """The id that a text seems to have, to name it by if it cannot be parsed."""
     match = _ID.search(text)
@@ -208,12 +217,11 @@ class _Entries:
                 raise UnreadableInput(self._fault or "it ends before its list of entries does")
             if opening is not None and opening[1]:
                 return
-            end = -1 if opening is None else self._end_of_entry(opening.end())
+            end, odd = (-1, False) if opening is None else self._end_of_entry(opening.end())
             following = None if end < 0 else self._match(_FOLLOWING, end)
             last = end > 0 and not self._buffer[end:].strip()
-            if (following or last) and self._is_one_entry(
-                text := self._buffer[opening.end() : end]
-            ):
+            text = self._buffer[opening.end() : end] if following or last else b""
+            if text and not (odd and _is_broken(text)):
                 yield text, ""
                 self._place = end if following is None else following.end()
             else:
@@ -222,17 +230,6 @@ class _Entries:
                 if place is None:
                     raise UnreadableInput(self._fault or "it ends inside an entry")
                 self._place = place
-
-    @staticmethod
-    def _is_one_entry(text: bytes) -> bool:
-        """Whether a bracketed text may be sound: a lost quotation mark can make one of two."""
-        if text.count(b'"mat_id"') < 2:
-            return True
-        try:
-            _parse(text)
-        except RowError:
-            return False
-        return True
 
     def _find_list(self) -> None:
         """Go to the first entry of the list; `UnreadableInput` if there is none."""
@@ -249,13 +246,13 @@ class _Entries:
             raise UnreadableInput("its list holds no entries")
         self._place = start.end()
 
-    def _end_of_entry(self, start: int) -> int:
-        """Where the entry that starts at `start` ends; negative if it never does."""
+    def _end_of_entry(self, start: int) -> tuple[int, bool]:
+        """Where the entry that starts at `start` ends (negative if it never does), and `odd`."""
         while True:
-            end = object_end(np.frombuffer(self._buffer, np.uint8), start)
+            end, odd = object_end(np.frombuffer(self._buffer, np.uint8), start)
             too_long = len(self._buffer) - start > _LONGEST_ENTRY
             if end != _INCOMPLETE or too_long or not self._more():
-                return end
+                return end, odd
 
     def _match(self, pattern: re.Pattern[bytes], place: int) -> re.Match[bytes] | None:
         """Match at `place`, reading on while nothing but blanks follows."""
@@ -268,7 +265,7 @@ class _Entries:
         """Where the next entry starts that can be parsed, in what is in memory."""
         bytes_ = np.frombuffer(self._buffer, np.uint8)
         for match in _CANDIDATE.finditer(self._buffer, self._place + 1):
-            end = object_end(bytes_, match.end())
+            end, _ = object_end(bytes_, match.end())
             if end < 0:
                 continue
             try:
@@ -299,11 +296,13 @@ class _Entries:
 def object_end(text, start):
     """Index after the JSON object or list that starts at `start`; -1 incomplete, -2 mismatched.
 
-    text: (n,) uint8. Brackets are counted outside of strings; at most 64 levels.
+    text: (n,) uint8. Brackets are counted outside of strings; at most 64 levels. Beside the index
+    comes whether a string starts with a colon. Then a quotation mark is probably missing, so that
+    insides and outsides of strings are exchanged, and the end may be that of another entry.
     """
     kinds = np.uint64(0)  # a bit a level: 1 for an object
     depth = 0
-    in_string = False
+    in_string = odd = False
     k = start
     n = len(text)
     while k < n:
@@ -315,17 +314,18 @@ def object_end(text, start):
                 in_string = False
         elif c == 34:
             in_string = True
+            odd = odd or (k + 1 < n and text[k + 1] == 58)
         elif c == 123 or c == 91:  # { [
             if depth == 64:
-                return -2
+                return -2, odd
             kinds = (kinds << np.uint64(1)) | np.uint64(1 if c == 123 else 0)
             depth += 1
         elif c == 125 or c == 93:  # } ]
             if (kinds & np.uint64(1)) != np.uint64(1 if c == 125 else 0):
-                return -2
+                return -2, odd
             kinds >>= np.uint64(1)
             depth -= 1
             if depth == 0:
-                return k + 1
+                return k + 1, odd
         k += 1
-    return -1
+    return -1, odd

@@ -151,7 +151,9 @@ def _add_fetch(commands) -> None:
     alexandria.add_argument(
         "--files", default="", metavar="RANGE", help="a part of them, e.g. 0-2 or 0,3,7 (all)"
     )
-    for command in (mp, mp20, alexandria):
+    aflow = sets.add_parser("aflow", help="CrabNet's benchmark: AFLOW bulk moduli of formulas")
+    aflow.add_argument("--out", type=Path, default=Path("data/raw/aflow"), metavar="DIR")
+    for command in (mp, mp20, alexandria, aflow):
         command.set_defaults(func=_fetch)
 
 
@@ -162,6 +164,8 @@ def _fetch(args: argparse.Namespace) -> int:
         fetch.alexandria(args.out, fetch.parse_ranges(args.files))
     elif args.data_set == "mp20":
         fetch.mp20(args.out)
+    elif args.data_set == "aflow":
+        fetch.aflow(args.out)
     else:
         fetch.mp(args.out)
     return 0

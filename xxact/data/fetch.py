@@ -11,7 +11,7 @@ import sys
 import tarfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -35,6 +35,17 @@ CRYSXPP = "https://codeload.github.com/kdmsit/crysxpp/tar.gz/b12e52b8db9f"
 MT_CGCNN = (
     "https://raw.githubusercontent.com/kdmsit/mt-cgcnn/bdfaf106c3bcc7d49f543da7eabc5fed4fb733b3/"
 )
+
+#: Benchmark of CrabNet on AFLOW bulk moduli (Wang et al. 2021), MIT; file -> SHA-256.
+AFLOW = (
+    "https://raw.githubusercontent.com/anthony-wang/CrabNet/7436ccdf5ba3c49287a0251f593ce4b52e2dd514/"
+    "data/benchmark_data/aflow__ael_bulk_modulus_vrh/"
+)
+AFLOW_FILES = {
+    "train.csv": "b9b371e3fcd47d38dc94e568515980e8b2ed83ef077f4339ba1bbccbef37a62b",
+    "val.csv": "cc13020813fdc2a1a14c1e040faca6bcb034d6be2e08440221b9cbaa1cc932eb",
+    "test.csv": "2a5b1c547e09f9b7e095802f27e4993d243aa1925b4e6fb991aec31f14c3cbf9",
+}
 
 #: Rows whose sources differ by more are of another calculation, and are dropped.
 ENERGY_TOLERANCE_EV_PER_ATOM = 1e-3
@@ -117,6 +128,34 @@ def mp20(out: Path, base: str = MP20, patience: Patience | None = None) -> list[
         download(urljoin(base, f"{n}.csv"), out / f"{n}.csv", patience=patience) for n in names
     ]
     _say_next("csv", [f"{n}={p}" for n, p in zip(names, paths, strict=True)], "data/mp20")
+    return paths
+
+
+# ------------------------------------------------------------------------------ AFLOW moduli
+
+
+def aflow(
+    out: Path,
+    base: str = AFLOW,
+    files: Mapping[str, str] = AFLOW_FILES,
+    patience: Patience | None = None,
+) -> list[Path]:
+    """Download `files` (name -> SHA-256), keeping those in `out`, and leave out pure elements.
+
+    The benchmark's authors drop pure elements before they train and score. What is left goes to
+    `<name>_compounds.csv`; the given split is to be kept.
+    """
+    paths = []
+    for name, digest in files.items():
+        raw = download(urljoin(base, name), out / name, Checks(digest=digest), patience)
+        header, *rows = _rows(raw.read_text())
+        kept = [row for row in rows if len(re.findall("[A-Z]", row[0])) > 1]
+        paths.append(out / f"{raw.stem}_compounds.csv")
+        lines = (",".join(row) + "\n" for row in (header, *kept))
+        write_atomically(paths[-1], "".join(lines).encode())
+        print(f"{paths[-1]}: {len(kept):,} of {len(rows):,} rows", file=sys.stderr)
+    inputs = [f"{Path(n).stem}={p}" for n, p in zip(files, paths, strict=True)]
+    _say_next("csv", inputs, "data/aflow --target bulk_modulus:GPa=target")
     return paths
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +47,7 @@ class _Columns:
     ids: list[bytes] = field(default_factory=list)
     values: list[tuple[float, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    crystals: list[Crystal] = field(default_factory=list)
     columns: dict[str, list] = field(
         default_factory=lambda: {
             n: [] for n in (*SAMPLE_COLUMNS, *ELEMENT_COLUMNS, *REFLECTION_COLUMNS)
@@ -62,38 +62,25 @@ class _Columns:
 def make_shard(path: Path, source: Source, symprec: float, rows: Sequence[RawRow]) -> dict:
     """Compute a shard, write it to `path`, and return its counts (`stored`, `failed`)."""
     shard = _Columns()
-    with _quiet_libraries():
-        for raw in rows:
-            try:
-                _add_raw(shard, source, symprec, raw)
-            except RowError as error:
-                shard.failures.append((error.identifier or raw.id, error.reason, str(error)))
+    for raw in rows:
+        try:
+            _add_raw(shard, source, raw)
+        except RowError as error:
+            shard.failures.append((error.identifier or raw.id, error.reason, str(error)))
+    # All at once: alternating with the other steps costs a tenth of the time, in cache misses.
+    shard.columns["space_group"] = [_space_group(crystal, symprec) for crystal in shard.crystals]
     _write(path, shard, len(source.targets))
     return {"stored": len(shard.ids), "failed": len(shard.failures)}
 
 
-def _add_raw(shard: _Columns, source: Source, symprec: float, raw: RawRow) -> None:
+def _add_raw(shard: _Columns, source: Source, raw: RawRow) -> None:
     """Decode, compute and append one raw row; `RowError`, with its id, if it cannot be used."""
     if raw.reason:
         raise RowError(raw.reason, raw.message)
     with _failures_named(raw.id):
         row = source.decode(raw)
     with _failures_named(row.id):
-        _add(shard, source, symprec, row)
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Drop what compiled libraries write to standard error (moyo does, for non-primitive cells)."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
+        _add(shard, source, row)
 
 
 @contextmanager
@@ -108,7 +95,7 @@ def _failures_named(identifier: str) -> Iterator[None]:
         raise RowError("error", f"{type(error).__name__}: {error}", identifier) from error
 
 
-def _add(shard: _Columns, source: Source, symprec: float, row: Row) -> None:
+def _add(shard: _Columns, source: Source, row: Row) -> None:
     """Compute the columns of one row and append them."""
     if source.kind == "composition":
         numbers, amounts = parse_formula(source.formula(row))
@@ -116,7 +103,7 @@ def _add(shard: _Columns, source: Source, symprec: float, row: Row) -> None:
     else:
         crystal = source.crystal(row)
         numbers, amounts = crystal.atomic_numbers, crystal.occupancies
-        structural = structure_columns(crystal, symprec)
+        structural = reflection_columns(crystal)
     z, fraction = composition_columns(numbers, amounts)
     identifier = row.id.replace("\0", "").encode(errors="replace")
     shard.ids.append(identifier)
@@ -130,16 +117,17 @@ def _add(shard: _Columns, source: Source, symprec: float, row: Row) -> None:
         element_fraction=fraction,
         **structural,
     )
+    if structural:
+        shard.crystals.append(crystal)
 
 
-def structure_columns(crystal: Crystal, symprec: float) -> dict:
-    """Reflections in [5, 90] degrees (the strongest is 1), space group and number of sites."""
+def reflection_columns(crystal: Crystal) -> dict:
+    """Reflections in [5, 90] degrees (the strongest is 1) and the number of sites."""
     pattern = reflections(crystal, WAVELENGTH)
     return {
         "n_reflections": len(pattern.two_theta),
         "two_theta": pattern.two_theta,
         "intensity": pattern.intensity / pattern.intensity.max(),
-        "space_group": _space_group(crystal, symprec),
         "n_sites": int(crystal.site.max()) + 1,
     }
 
@@ -148,7 +136,7 @@ def _space_group(crystal: Crystal, symprec: float) -> int:
     """Space-group number, 0 if none is found: such a row lacks this target alone."""
     try:
         return space_group_number(crystal, symprec)
-    except CrystalError:
+    except Exception:
         return 0
 
 

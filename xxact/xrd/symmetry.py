@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SYMPREC_ANGSTROM = 0.01
+
+# Of a supercell moyo warns that some operations of the primitive cell do not keep it: as it should.
+logging.getLogger("moyo").setLevel(logging.ERROR)
 
 
 def space_group_number(structure: Structure | Crystal, symprec: float = SYMPREC_ANGSTROM) -> int:
