@@ -10,12 +10,15 @@ import torch
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.models import CompositionSpec, FusionSpec, ModelSpec, XRDSpec, build_model
 from xxact.objectives import (
+    contrastive_gradients,
     contrastive_loss,
+    contrastive_share,
     draw_mask,
     multi_target_loss,
     mxm_loss,
     pretraining_loss,
     slot_losses,
+    with_gradients,
 )
 
 
@@ -61,6 +64,29 @@ def test_contrastive_is_float32_under_autocast(generator):
         got = contrastive_loss(c, x, 0.01)
     assert got.dtype is torch.float32
     torch.testing.assert_close(got, want)
+
+
+def test_shares_of_the_contrastive_loss_have_its_value_and_gradients(generator):
+    pair = torch.randn(2, 11, 6, generator=generator)
+    c, x = (tensor.clone().requires_grad_() for tensor in pair)
+    temperature = torch.tensor(0.3, requires_grad=True)
+    loss = contrastive_loss(c, x, temperature)
+    loss.backward()
+    shares = [slice(0, 4), slice(4, 5), slice(5, 11)]
+    values, gradients = contrastive_gradients(c, x, temperature, shares)
+    torch.testing.assert_close(sum(values), loss.detach())
+    for gradient, tensor in zip(gradients, (c, x, temperature), strict=True):
+        torch.testing.assert_close(gradient, tensor.grad)
+    torch.testing.assert_close(values[1], contrastive_share(*pair, 0.3, slice(4, 5)))
+
+
+def test_a_number_with_given_gradients(generator):
+    a, b = (torch.randn(3, generator=generator).requires_grad_() for _ in range(2))
+    gradients = torch.randn(2, 3, generator=generator)
+    number = with_gradients(torch.tensor(1.25), gradients, a, b)
+    number.backward()
+    assert float(number.detach()) == 1.25
+    torch.testing.assert_close(torch.stack((a.grad, b.grad)), gradients)
 
 
 def test_mask_rate_and_at_least_one(generator):

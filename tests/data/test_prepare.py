@@ -22,6 +22,7 @@ from xxact.data.csv_source import KNOWN_COLUMNS
 from xxact.data.prepare import prepare, prepare_share
 from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
 from xxact.errors import UserError
+from xxact.xrd import CrystalError
 
 
 def failures(store) -> list[dict]:
@@ -189,6 +190,23 @@ def test_missing_targets_leave_a_row_usable(crystal_rows, csv_text, tmp_path):
     store = prepare("csv", [write(tmp_path / "c.csv", csv_text(rows))], tmp_path / "s").store
     assert store.n == 4
     assert np.isnan(store.values("band_gap")).tolist() == [True, True, True, False]
+    assert not np.isnan(store.values("formation_energy_per_atom")).any()
+
+
+@pytest.mark.parametrize("error", [CrystalError("no_symmetry", "none"), RuntimeError("inside")])
+def test_a_crystal_without_a_space_group_lacks_that_target_alone(
+    crystal_rows, csv_text, tmp_path, monkeypatch, error
+):
+    def find(crystal, symprec):
+        if crystal.lattice[0, 0] < 4.015:  # the first two
+            raise error
+        return 221
+
+    monkeypatch.setattr("xxact.data.shard.space_group_number", find)
+    path = write(tmp_path / "c.csv", csv_text(crystal_rows(4)))
+    store = prepare("csv", [path], tmp_path / "store").store
+    assert store.column("space_group").tolist() == [0, 0, 221, 221]
+    assert store.values("crystal_system").tolist() == [-1, -1, 6, 6]
     assert not np.isnan(store.values("formation_energy_per_atom")).any()
 
 

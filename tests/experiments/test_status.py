@@ -23,7 +23,12 @@ KILLED = """\
 step     49/976     4:45 left
 srun: error: localhost: task 1: Killed
 srun: error: localhost: task 0: Terminated
+slurmstepd-localhost: error: *** STEP 8.0 ON localhost CANCELLED AT 2026-11-22T18:33:51 ***
 srun: launch/slurm: _step_signal: Terminating StepId=1.0
+"""
+TIMEOUT = """\
+slurmstepd: error: *** STEP 8.0 CANCELLED DUE TO TIME LIMIT ***
+srun: error: localhost: tasks 0-1: Terminated
 """
 
 
@@ -44,6 +49,7 @@ def write_log(run, text, task=0):
         (CLEAN, "error: cannot write the checkpoint; free some space"),
         (TRACEBACK, "torch.OutOfMemoryError: CUDA out of memory"),
         (KILLED, "srun: error: localhost: task 1: Killed"),
+        (TIMEOUT, "slurmstepd: error: *** STEP 8.0 CANCELLED DUE TO TIME LIMIT ***"),
         ("one\ntwo\n", "two"),
     ],
 )

@@ -32,6 +32,8 @@ ACTIVE = (
 )
 #: An error as a program's own message or as Python's last words.
 _ERROR = re.compile(r"^(error: |[\w.]*(Error|Exception|Exit|Interrupt)\b:?)")
+#: How a process ended, as srun tells it: killed, out of memory, by which signal.
+_TASK_ENDED = re.compile(r"^srun: error: \S+ tasks? ")
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,11 @@ def last_error(run: Run, job: Job) -> str:
         if line.strip()
     ]
     told = [line for line in lines if _ERROR.match(line)]
-    # tasks that SLURM terminates in the wake of another one say nothing of the cause
+    # tasks that are terminated in the wake of another one say nothing of the cause
+    ended = [line for line in lines if _TASK_ENDED.match(line) and "Terminated" not in line]
     other = [line for line in lines if "error" in line.lower() and "Terminated" not in line]
-    return next(
-        (found[-1] for found in (told, other, lines) if found), f"no log in {log_folder(run)}"
-    )
+    best = told or ended or other or lines or [f"no log in {log_folder(run)}"]
+    return best[-1]
 
 
 def _from_queue() -> dict[tuple[str, str], JobState]:
