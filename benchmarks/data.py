@@ -1,13 +1,15 @@
 """From crystals to training data: this pipeline and the usual one, stage by stage, in one run.
 
-    python benchmarks/data.py --input crystals.csv.xz --n 1000
-    python benchmarks/data.py --input alexandria_000.json.bz2 --n 10000
+    python benchmarks/data.py --n 5000                                # a synthetic release
+    python benchmarks/data.py --input alexandria_000.json.bz2 --n 5000
+    python benchmarks/data.py --input crystals.csv.xz --out results/benchmarks/data_mp.json
 
 Both sides read the same Alexandria-format file on one core: this pipeline as `xxact data prepare`
 runs it, the reference as the paper describes it (json, pymatgen, NumPy smearing, spglib through
-pymatgen, dense float32 patterns). A CSV with a column `cif` is turned into such a file first, of
-its crystals with at most --max-sites sites, drawn with seed 0. Prints milliseconds of CPU time an
-entry and writes them to results/benchmarks/data.json.
+pymatgen, dense float32 patterns). Without --input that is a synthetic release (release.py), whose
+cells are as large as Alexandria's. A CSV with a column `cif` is turned into such a file first, of
+crystals drawn with seed 0. Prints milliseconds of CPU time (user and system) an entry and the bytes
+that the store takes, and writes them to results/benchmarks/data.json.
 """
 
 # ruff: noqa: E402 (numerical libraries read their number of threads when they are imported)
@@ -32,6 +34,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import hardware
+from release import PER_FILE, write_release
 
 from xxact.data.alexandria_source import alexandria_source
 from xxact.data.prepare import prepare
@@ -55,21 +59,23 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "entries.json.bz2"
-        write_input(arguments.input, file, arguments.n, arguments.max_sites)
+        write_input(arguments.input, file, arguments.n)
         warm_up(file, Path(folder))
         runs = []
         for repeat in range(arguments.repeats):
             print(f"repeat {repeat + 1} of {arguments.repeats}", flush=True)
             runs.append((time_ours(file, Path(folder)), time_reference(file, Path(folder))))
     ours, theirs = (best([run[side][0] for run in runs]) for side in (0, 1))
-    (_, our_patterns, our_groups), (_, their_patterns, their_groups, sites) = runs[-1]
+    (_, our_patterns, our_groups, store_bytes), theirs_last = runs[-1]
+    _, their_patterns, their_groups, sites = theirs_last
     n = len(sites)
     result = {
         "schema": 1,
         "n": n,
         "repeats": arguments.repeats,
-        "input": arguments.input.name,
+        "input": arguments.input.name if arguments.input else "synthetic release",
         "mean_sites": float(np.mean(sites)),
+        "store_bytes_per_entry": store_bytes / n,
         "unit": "ms of CPU time an entry on one core, the best of the repeats",
         "stages": compare(ours, theirs, n),
         "largest_pattern_difference": float(np.abs(our_patterns - their_patterns).max()),
@@ -85,9 +91,8 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--input", type=Path, required=True, help="CSV with cif, or .json.bz2")
+    parser.add_argument("--input", type=Path, help="CSV with cif, or .json.bz2")
     parser.add_argument("--n", type=int, default=1000, help="entries (default 1000)")
-    parser.add_argument("--max-sites", type=int, default=20, help="of a CSV's crystals (20)")
     parser.add_argument("--repeats", type=int, default=2, help="the best counts (default 2)")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/data.json"))
     return parser.parse_args()
@@ -109,25 +114,27 @@ def best(runs: list[dict[str, float]]) -> dict[str, float]:
     return {stage: seconds[stage] for stage in STAGES}
 
 
-def write_input(source: Path, target: Path, n: int, max_sites: int) -> None:
-    """n entries in Alexandria's format: the first of such a file, or made from a CSV's CIFs."""
+def write_input(source: Path | None, target: Path, n: int) -> None:
+    """n entries in Alexandria's format: synthetic, the first of a file, or from a CSV's CIFs."""
+    if source is None:
+        (file,) = write_release(target.parent / "release", min(n, PER_FILE))
+        file.rename(target)
+        return
     if source.name.endswith(".json.bz2"):
         content = json.loads(bz2.decompress(source.read_bytes()))
         entries = content["entries"] if isinstance(content, dict) else content
         entries = entries[:n]
     else:
-        entries = list(entries_from_csv(source, n, max_sites))
+        entries = list(entries_from_csv(source, n))
     target.write_bytes(bz2.compress(json.dumps({"entries": entries}).encode()))
 
 
-def entries_from_csv(source: Path, n: int, max_sites: int) -> Iterator[dict]:
+def entries_from_csv(source: Path, n: int) -> Iterator[dict]:
     """Entries with the keys that Alexandria's have, site properties included."""
     import pandas as pd
     from pymatgen.core import Structure
 
     table = pd.read_csv(source)
-    if "nsites" in table:
-        table = table[table.nsites <= max_sites]
     for row in table.sample(min(n, len(table)), random_state=0).itertuples():
         structure = Structure.from_str(row.cif, fmt="cif")
         for index, site in enumerate(structure):
@@ -193,8 +200,9 @@ def broaden_in_batches(lines: list) -> list[np.ndarray]:
     return patterns
 
 
-def time_ours(file: Path, folder: Path) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
-    """CPU seconds of each stage but `write`, and of all of `prepare`; patterns; space groups."""
+def time_ours(file: Path, folder: Path) -> tuple[dict[str, float], np.ndarray, np.ndarray, int]:
+    """CPU seconds of each stage but `write`, and of all of `prepare`; patterns; space groups;
+    bytes of the store's columns."""
     seconds = {}
     source = alexandria_source([Input(file)], Columns())
 
@@ -211,11 +219,14 @@ def time_ours(file: Path, folder: Path) -> tuple[dict[str, float], np.ndarray, n
     lines, seconds["reflections"] = timed(lambda: [reflections(crystal) for crystal in crystals])
     patterns, seconds["broadening"] = timed(lambda: broaden_in_batches(lines))
     groups, seconds["symmetry"] = timed(lambda: [space_group_number(c) for c in crystals])
-    store = Path(tempfile.mkdtemp(dir=folder))
-    _, seconds["file to store"] = timed(lambda: prepare("alexandria", [file], store))
+    place = Path(tempfile.mkdtemp(dir=folder))
+    made, seconds["file to store"] = timed(lambda: prepare("alexandria", [file], place))
+    store_bytes = sum(
+        made.store.column(c.removesuffix(".npy")).nbytes for c in made.store.manifest["columns"]
+    )
     structures = structures_of(text)
     _, seconds["structure to pattern"] = timed(lambda: [simulate_pattern(s) for s in structures])
-    return seconds, np.concatenate(patterns), np.array(groups)
+    return seconds, np.concatenate(patterns), np.array(groups), store_bytes
 
 
 def structures_of(text: bytes) -> list:
@@ -271,28 +282,12 @@ def compare(ours: dict[str, float], theirs: dict[str, float], n: int) -> dict[st
     }
 
 
-def hardware() -> dict[str, Any]:
-    """Processor and cores of this machine, and how busy it was."""
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        lines = information.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = names[0] if names else name
-    return {
-        "device": "cpu",
-        "name": name,
-        "cores": os.cpu_count(),
-        "processes": 1,
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-
-
 def show(result: dict[str, Any]) -> None:
     """The table, one line a stage."""
     print(
-        f"{result['n']} entries of {result['mean_sites']:.1f} sites on average, ms of CPU time an "
-        f"entry on one core of {result['hardware']['name']}"
+        f"{result['n']} entries of {result['mean_sites']:.1f} sites on average "
+        f"({result['store_bytes_per_entry']:.0f} bytes in the store), ms of CPU time an entry on "
+        f"one core of {result['hardware']['name']}"
     )
     print(f"{'stage':22s} {'xxact':>9s} {'reference':>10s} {'ratio':>8s}")
     for stage, row in result["stages"].items():

@@ -51,6 +51,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 KillWait=5
+MinJobAge=86400
 SlurmdParameters=config_overrides
 GresTypes=gpu
 Licenses=job:{cores}

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import statistics
+from pathlib import Path
 
 import fabricate
 import pytest
@@ -86,6 +88,13 @@ def test_commands_train_what_a_table_reads_and_no_more():
         f"{run.format('table1')} --only xrd_system",
         f"{run.format('table2')} --only contrastive contrastive_mxm mxm none",
     ]
+
+
+def test_make_reproduce_trains_what_table_1_shares_with_table_3():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    shared = re.search(r"^SHARED = (.*)$", makefile, re.MULTILINE)[1].split()
+    wanted = {run.split("/")[1] for run in table1().runs if run.startswith("table3/")}
+    assert set(shared) == wanted
 
 
 def test_a_forest_has_no_speed_and_one_value(results):

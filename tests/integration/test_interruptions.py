@@ -3,8 +3,8 @@
 XXACT_INTERRUPTED_RUNS=20 python -m pytest tests/integration/test_interruptions.py   (half an hour)
 
 Each run is a job of one or two processes that is interrupted up to three times: by SIGKILL of
-everything it has started, by SIGUSR2 as at a preemption, or by its time limit. The moments are
-spread evenly over the time that a run takes from its start, loading and closing included.
+its processes, by SIGUSR2 as at a preemption, or by its time limit. Three moments in ten fall into
+the time before its first step, the others on any step to the last and a fraction of a second on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ import time
 import pytest
 import torch
 
-from tests.integration.harness import ENDED, kill, measured, result_path, run_folder, wait_for
+from tests.integration.harness import (
+    ENDED,
+    kill,
+    measured,
+    result_path,
+    run_folder,
+    step_of,
+    wait_for,
+)
 from xxact.experiments.result import read_result
 
 pytestmark = pytest.mark.slurm
@@ -28,14 +36,16 @@ WAYS = ("kill", "preempt", "time limit")
 
 @pytest.fixture(scope="module")
 def whole(project, tmp_path_factory):
-    """By scale: the result of an uninterrupted run, and the seconds that its job took."""
+    """By scale: the result of an uninterrupted run, and the seconds before its first step."""
     runs = tmp_path_factory.mktemp("whole")
     found = {}
     for scale in ("one", "two"):
         id = project.submit("--only", "none", scale=scale, runs=runs)[ROW]
         wait_for(lambda id=id: started(project.slurm, id), f"job {id} to start")
         began = time.monotonic()
-        found[scale] = project.finish(ROW, id, runs, scale), time.monotonic() - began
+        wait_for(lambda scale=scale: step_of(runs, ROW, scale), "the first step")
+        seconds = time.monotonic() - began
+        found[scale] = project.finish(ROW, id, runs, scale), seconds
     return found
 
 
@@ -43,26 +53,27 @@ def whole(project, tmp_path_factory):
 def test_interrupted_at_random_it_ends_in_the_same_numbers(k, project, slurm, whole, tmp_path):
     dice = random.Random(k)
     scale = ("one", "two")[k % 2]
-    expected, seconds = whole[scale]
+    expected, start_s = whole[scale]
     # each way comes first in turn, the others as the dice fall
     ways = [WAYS[k // 2 % 3], *dice.choices(WAYS, k=dice.randrange(3))]
     id = project.submit("--only", "none", scale=scale, runs=tmp_path)[ROW]
     told = []
     for way in ways:
         wait_for(lambda id=id: started(slurm, id), f"job {id} to start")
-        moment = seconds * dice.random()
-        time.sleep(moment)
-        if slurm.state(id) != "RUNNING":
-            told.append(f"over before {way} at {moment:.1f} s")
-            break
+        if dice.random() < 0.3:
+            time.sleep(start_s * dice.random())
+        else:
+            step = dice.randrange(expected.cost.steps + 1)
+            wait_for(lambda id=id, step=step: reached(step, slurm, id, tmp_path, scale), "a step")
+            time.sleep(0.5 * dice.random())
+        told.append(f"{way} at step {step_of(tmp_path, ROW, scale)}")
         id = interrupt(way, id, project, tmp_path, scale)
-        told.append(f"{way} at {moment:.1f} s")
         check_nothing_is_half_written(tmp_path, scale)
     print(f"\nrun {k}, scale {scale}: {', '.join(told)}")
     result = project.finish(ROW, id, tmp_path, scale)
     assert measured(result) == measured(expected)
     folder = run_folder(tmp_path, ROW, scale)
-    left = {path.name for path in folder.iterdir()}
+    left = {path.name for path in folder.iterdir()} - {"checkpoint.pt"}  # killed after its result
     assert left == {"lock", "log.txt", "model.pt", "progress.json", "slurm", "spec.yaml"}
 
 
@@ -71,9 +82,16 @@ def started(slurm, id):
     return slurm.tasks(id) or slurm.state(id) in ENDED
 
 
+def reached(step, slurm, id, runs, scale):
+    """Whether a run has come to a step, or its job is over."""
+    return step_of(runs, ROW, scale) >= step or slurm.state(id) in ENDED
+
+
 def interrupt(way, id, project, runs, scale):
     """Interrupt job `id`, and start what follows it; the id of that job."""
     slurm = project.slurm
+    if slurm.state(id) in ENDED:
+        return id
     if way == "kill":
         for pid in slurm.tasks(id).values():
             kill(pid)

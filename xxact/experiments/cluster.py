@@ -14,13 +14,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from xxact.errors import UserError
 from xxact.training.spec import Spec
 
-#: Where compilers keep what they made, each in a folder of its own under `Cluster.caches`.
-CACHES = {
-    "TORCH_EXTENSIONS_DIR": "torch_extensions",
-    "TORCHINDUCTOR_CACHE_DIR": "inductor",
-    "TRITON_CACHE_DIR": "triton",
-    "NUMBA_CACHE_DIR": "numba",
-}
+#: Where torch.compile keeps what it made, each part in a folder of its own under `Cluster.caches`.
+CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
 class Cluster(Spec):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xxact.data.store import open_store
 from xxact.errors import UserError
-from xxact.experiments import local, suite
+from xxact.experiments import cost, local, suite
 from xxact.experiments.cluster import Cluster
 from xxact.experiments.spec import read_spec
 from xxact.experiments.suite import REPOSITORY, Run
@@ -83,6 +83,8 @@ def _run(table: str, options: argparse.Namespace) -> int:
         return _show_status(runs) if options.status else _cancel(runs)
     if options.dry_run or not (options.local or options.submit):
         _show_plan(runs, options)
+        if options.dry_run:
+            print(f"\n{cost.table(runs)}")
         if cluster:
             _show_scripts(runs, cluster)
         return 0
@@ -118,9 +120,9 @@ def _submit(table: str, todo: Sequence[Run], cluster: Cluster, options: argparse
         print(f"{len(queued)} runs are in the queue already", file=sys.stderr)
     submitted = submit.submit(new, queued, cluster)
     if submitted:
-        print(f"{'run':<38} {'job':<10} log")
+        print(f"{'run':<42} {'job':<10} log")
     for run, job in submitted:
-        print(f"{run.label:<38} {job.id:<10} {submit.log_folder(run)}/{job.id}_0_log.err")
+        print(f"{run.label:<42} {job.id:<10} {submit.log_folder(run)}/{job.id}_0_log.err")
     again = f"python experiments/{table}/run.py {_chosen(options)}"
     print(f"\nhow far they are:  {again} --status\nto take them back:  {again} --cancel")
     return 0
@@ -155,7 +157,7 @@ def _show_status(runs: Sequence[Run]) -> int:
     from xxact.experiments import status
 
     for run, words in status.describe(runs).items():
-        print(f"{run.label:<38} {words}")
+        print(f"{run.label:<42} {words}")
     return 0
 
 
@@ -164,7 +166,7 @@ def _cancel(runs: Sequence[Run]) -> int:
 
     cancelled = status.cancel(runs)
     for run, job in cancelled:
-        print(f"{run.label:<38} job {job.id} cancelled")
+        print(f"{run.label:<42} job {job.id} cancelled")
     print(f"{len(cancelled)} jobs cancelled")
     return 0
 
@@ -172,11 +174,11 @@ def _cancel(runs: Sequence[Run]) -> int:
 def _show_plan(runs: Sequence[Run], options: argparse.Namespace) -> None:
     """One line a run: state, what it starts from, what it cost when it was last committed."""
     print(f"scale {options.scale}, data {runs[0].data}, runs in {options.runs}\n")
-    print(f"{'run':<38} {'state':<22} {'starts from':<30} measured cost")
+    print(f"{'run':<42} {'state':<22} {'starts from':<30} measured cost")
     for run in runs:
         cost = suite.measured_cost(run)
         price = f"{format_seconds(cost['wall_s'])} on {cost['hardware']}" if cost else "no figure"
-        print(f"{run.label:<38} {suite.state(run):<22} {run.spec.init or '-':<30} {price}")
+        print(f"{run.label:<42} {suite.state(run):<22} {run.spec.init or '-':<30} {price}")
     todo = suite.unfinished(runs)
     print(
         f"\n{len(todo)} of {len(runs)} to train; --local does it on this machine, --submit on SLURM"
