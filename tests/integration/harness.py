@@ -51,7 +51,7 @@ engine: {gpus: GPUS}
 """
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 180.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 900.0) -> None:
     """Return when `condition()` holds; fail when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -211,7 +211,7 @@ class Project:
         assert done.returncode == 0, done.stderr
         return dict(re.findall(r"^(\S+/\S+) \(seed 0\) +(.+)$", done.stdout, re.MULTILINE))
 
-    def finish(self, row: str, id: str, runs: Path, scale: str = "two", seconds: float = 300.0):
+    def finish(self, row: str, id: str, runs: Path, scale: str = "two", seconds: float = 1500.0):
         """Result of a run, when its job has ended well."""
         wait_for(lambda: self.slurm.state(id) in ENDED, f"{row} to end", seconds)
         path = result_path(runs, row, scale)

@@ -29,7 +29,7 @@ def table2(project, tmp_path_factory):
     runs = tmp_path_factory.mktemp("submitted")
     jobs = project.submit(runs=runs)
     for row, id in jobs.items():
-        project.finish(row, id, runs, seconds=900)
+        project.finish(row, id, runs)
     return runs, jobs
 
 
@@ -137,8 +137,8 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_goes_on(project, slurm, tab
     row = "table2/pretrain_contrastive"
     at_step(project, tmp_path, 10, row)
     kill(slurm.tasks(jobs[row])[1])
-    wait_for(lambda: slurm.state(jobs[row]) == "FAILED", "the job to fail", 60)
-    wait_for(lambda: slurm.state(jobs["table2/contrastive"]) == "CANCELLED", "its heir to go", 60)
+    wait_for(lambda: slurm.state(jobs[row]) == "FAILED", "the job to fail", 300)
+    wait_for(lambda: slurm.state(jobs["table2/contrastive"]) == "CANCELLED", "its heir to go")
     states = project.status(runs=tmp_path)
     assert states[row].startswith("failed at step ")
     assert "Killed" in states[row]

@@ -53,12 +53,14 @@ class Scale(Spec):
     """How large and how long: data set, models, epochs, batch.
 
     Evaluations of a training are a multiple of 20, so that one falls on 5, 15 and 25 % of it. A
-    scale without a phase has no row of that kind.
+    scale without a phase has no row of that kind. `train_samples` is the size of the training
+    part, for the plan of a machine that does not hold the data.
     """
 
     description: str
     data: Path  # folder of the store, relative to the repository
     prepare: str  # command that makes the store
+    train_samples: PositiveInt | None = None
     unseen_target: str | None = None
     models: dict[str, ModelSpec]
     pretraining: Phase | None = None
