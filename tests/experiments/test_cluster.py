@@ -1,5 +1,7 @@
 """Cluster profiles: every one on disk is valid, and mistakes in one are explained."""
 
+import sys
+
 import pytest
 
 from xxact.errors import UserError
@@ -59,11 +61,11 @@ def test_a_run_that_does_not_fit_says_why(gpus, message):
     assert message in str(error.value)
 
 
-def test_the_interpreter_comes_from_the_container_where_there_is_one():
-    image = "apptainer exec --nv image.sif"
-    assert make(container=image).interpreter == f"{image} python3"
-    assert make(container=image, python="/opt/bin/python").interpreter == f"{image} /opt/bin/python"
-    assert make(python="/opt/bin/python").interpreter == "/opt/bin/python"
+def test_the_interpreter_is_this_one_unless_there_is_a_container():
+    assert make().interpreter == sys.executable
+    assert make(container="apptainer exec image.sif").interpreter == "python3"
+    assert make(container="apptainer exec image.sif", python="/opt/py").interpreter == "/opt/py"
+    assert make(python="/opt/py").interpreter == "/opt/py"
 
 
 def test_the_configuration_is_set_and_put_back(monkeypatch):

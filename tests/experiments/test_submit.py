@@ -1,6 +1,8 @@
 """Batch scripts: what is asked of SLURM for a run. Real submissions: tests/integration."""
 
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.cluster import Cluster
+from xxact.experiments.job import HOLD_SIGNAL
 from xxact.experiments.submit import Job, batch_script, recorded_job
 
 
@@ -93,6 +96,37 @@ def test_set_up_lines_come_before_the_training_in_order(plan):
         next(line for line in lines if line.startswith("srun ")),
     ]
     assert [line for line in lines if line in order] == order
+
+
+def test_python_starts_in_the_container_and_behind_srun(plan):
+    profile = cluster(container="apptainer exec --nv my.sif", python="/opt/py")
+    (line,) = (
+        line
+        for line in batch_script(plan()[0], {}, profile).splitlines()
+        if line.startswith("srun ")
+    )
+    words = shlex.split(line)
+    first = words.index("apptainer")
+    assert words[first : first + 7] == [
+        *("apptainer", "exec", "--nv", "my.sif"),
+        *("/opt/py", "-S", "-c"),
+    ]
+    assert words[first + 8 : first + 12] == ["/opt/py", "-u", "-m", "submitit.core._submit"]
+
+
+def test_the_stop_signal_waits_until_the_job_listens():
+    listen = (
+        "import os, signal\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"  # would end the process
+        "from xxact.training.signals import StopFlag\n"
+        "with StopFlag() as stop:\n"
+        "    assert not stop.requested\n"
+        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])\n"
+        "    print(stop.requested)\n"
+    )
+    command = [sys.executable, "-S", "-c", HOLD_SIGNAL, sys.executable, "-c", listen]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_a_run_waits_for_the_one_it_starts_from(plan):

@@ -56,7 +56,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 900.0)
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 class Slurm:

@@ -113,7 +113,7 @@ class DeviceStore:
         """(B,) values of a target: float32 with NaN, or int64 classes with -1, where missing."""
         if name not in self._values:
             self._values[name] = torch.from_numpy(self.store.values(name)).to(self.device)
-        return self._values[name][_to(_on_host(indices), self.device)]
+        return self._values[name][to_device(_on_host(indices), self.device)]
 
 
 class _Ragged:
@@ -133,14 +133,14 @@ class _Ragged:
         column = np.arange(width)
         inside = column < lengths[:, None]  # (B, E)
         position = np.where(inside, self._offsets[rows][:, None] + column, 0)  # (B, E)
-        inside, position = _to(inside, self._device), _to(position, self._device)
+        inside, position = to_device(inside, self._device), to_device(position, self._device)
         return [values[position] * inside for values in self._columns]
 
     def flat(self, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
         """(R,) of each column, row after row, and the (R,) int64 place in `rows` of each entry."""
         total = int(self._lengths[rows].sum())
-        start = _to(self._offsets[rows], self._device)  # (B,)
-        length = _to(self._lengths[rows], self._device)  # (B,)
+        start = to_device(self._offsets[rows], self._device)  # (B,)
+        length = to_device(self._lengths[rows], self._device)  # (B,)
         place = torch.arange(len(rows), device=self._device)  # (B,)
         row = torch.repeat_interleave(place, length, output_size=total)  # (R,)
         shift = start - (length.cumsum(0) - length)  # (B,)
@@ -158,8 +158,8 @@ def _on_host(indices: torch.Tensor | np.ndarray) -> np.ndarray:
     return host.astype(np.int64, copy=False)
 
 
-def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array on a device; copies to a GPU do not wait."""
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The array on a device. A copy to a GPU waits for nothing, neither does it for the copy."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

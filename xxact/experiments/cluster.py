@@ -65,9 +65,8 @@ class Cluster(Spec):
 
     @property
     def interpreter(self) -> str:
-        """Command that starts Python in a job."""
-        python = self.python or ("python3" if self.container else shlex.quote(sys.executable))
-        return f"{self.container} {python}" if self.container else python
+        """Python on the nodes, within the container if there is one."""
+        return self.python or ("python3" if self.container else shlex.quote(sys.executable))
 
     def set_up_lines(self, code: Path) -> list[str]:
         """Bash that comes before the training; `code` is the folder of the code to run."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 from xxact.errors import UserError
 from xxact.experiments.suite import Run
+
+#: Python that becomes the command in its arguments, with USR2 held back: until `train_in_job`
+#: listens, which takes seconds of imports, the signal would end the process.
+HOLD_SIGNAL = (
+    "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]);"
+    " os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 def requeue_mark(folder: str, job_id: str) -> str:
@@ -24,7 +32,8 @@ def train_in_job(run: Run) -> None:
     """
     from xxact.training.signals import StopFlag, Stopped
 
-    with StopFlag():  # before anything slow; the training's own takes over what came until then
+    with StopFlag():  # the training's own takes over what came until then
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
         import torch
         from submitit.helpers import TorchDistributedEnvironment
 

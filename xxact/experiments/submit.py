@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +15,12 @@ import submitit
 from xxact.errors import UserError
 from xxact.experiments.cluster import Cluster, configuration
 from xxact.experiments.execute import git_state
-from xxact.experiments.job import requeue_mark, train_in_job
+from xxact.experiments.job import HOLD_SIGNAL, requeue_mark, train_in_job
 from xxact.experiments.result import write_json
 from xxact.experiments.snapshot import snapshot_folder, take_snapshot
 from xxact.experiments.suite import REPOSITORY, Run
 
-#: Exit status of a task that USR2 ended before Python could catch it: nothing had begun.
+#: Exit status of a task that USR2 ended before Python could hold it back: nothing had begun.
 _ENDED_BY_USR2 = 128 + 12
 
 
@@ -134,7 +135,7 @@ def _make_executor(run: Run, cluster: Cluster, code: Path, after: str | None) ->
         scheduling["mem"] = f"{round(1024 * tasks * cluster.memory_gb_per_gpu)}M"
     if after is not None:
         scheduling["dependency"] = f"afterok:{after}"
-    executor = _Executor(logs, python=cluster.interpreter)
+    executor = _Executor(logs, python=_python(cluster))
     executor.update_parameters(
         job_name=f"{run.scale}-{run.name.replace('/', '-')}-seed{run.seed}-{secrets.token_hex(4)}",
         nodes=nodes,
@@ -161,6 +162,12 @@ def _make_executor(run: Run, cluster: Cluster, code: Path, after: str | None) ->
         **scheduling,
     )
     return executor
+
+
+def _python(cluster: Cluster) -> str:
+    """Command that starts Python in a job, in the container and with the stop signal held back."""
+    hold = f"{cluster.interpreter} -S -c {shlex.quote(HOLD_SIGNAL)} {cluster.interpreter}"
+    return f"{cluster.container} {hold}" if cluster.container else hold
 
 
 def _absolute(run: Run) -> Run:

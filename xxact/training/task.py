@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xxact import objectives
-from xxact.data.batches import DeviceStore
+from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
 from xxact.training import evaluation
@@ -96,13 +96,13 @@ class Supervised:
         """What the heads read of `rows` (B,)."""
         if self._fixed is None:
             return model.features(self.data.gather(rows))
-        return self._fixed[torch.from_numpy(rows).to(self.data.device)]
+        return self._fixed[to_device(rows, self.data.device)]
 
     def _share(self, model: nn.Module, slots: Slots, part: Part, seed: int) -> Tensor:
         seed_dropout(seed, part)
         own = slots.rows[part.slots]
-        rows = torch.from_numpy(own).to(self.data.device)  # (B,)
-        tasks = torch.from_numpy(slots.tasks[part.slots]).to(self.data.device)  # (B,)
+        rows = to_device(own, self.data.device)  # (B,)
+        tasks = to_device(slots.tasks[part.slots], self.data.device)  # (B,)
         features = self._features(model, own)
         outputs = {target.name: model.predict(features, target.name) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
