@@ -60,6 +60,7 @@ class Case:
     row: str
     threads: int
     batch_size: int | None  # None: that of the scale
+    compile: bool  # our blocks
 
 
 def main() -> None:
@@ -79,6 +80,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", metavar="TABLE/ROW", default=CASES)
     parser.add_argument("--threads", nargs="+", type=int, help="of a CPU: 1 and all by default")
     parser.add_argument("--batch", type=int, help="samples a step; default: those of the scale")
+    parser.add_argument("--compile", action="store_true", help="our blocks with torch.compile")
     parser.add_argument("--blocks", type=int, default=7, help="turns of each side (default 7)")
     parser.add_argument("--block-s", type=float, default=2.0, help="seconds a turn (default 2)")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "results/benchmarks/train.json")
@@ -96,7 +98,8 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
         batch_size = arguments.batch
         if size == "paper" and not on_gpu:
             batch_size = batch_size or CPU_BATCH_OF_PAPER
-        found += [Case(size, row, n, batch_size) for row in arguments.cases for n in threads]
+        for row in arguments.cases:
+            found += [Case(size, row, n, batch_size, arguments.compile) for n in threads]
     return found
 
 
@@ -180,7 +183,7 @@ class Measured:
         data = run.data
         if not data.is_dir():  # speed does not depend on which crystals they are
             data = REPOSITORY / load_scale("mini").data
-        engine = run.spec.engine.model_copy(update={"compile": self.on_gpu(), "gpus": 1})
+        engine = run.spec.engine.model_copy(update={"compile": case.compile, "gpus": 1})
         update = {"engine": engine, "batch_size": case.batch_size or run.spec.batch_size}
         self.spec = run.spec.model_copy(update=update)
         self.store, self.case, self.next = open_store(data), case, 0
@@ -250,6 +253,7 @@ class Ours(Measured):
             "data": self.store.name,
             "batch_size": training.sampler.batch_size,
             "threads": self.case.threads,
+            "compile": self.case.compile,
             "precision": training.engine.precision,
             "parameters": sum(p.numel() for p in training.model.parameters()),
             "flops_per_sample": self.flops() / training.sampler.batch_size,
@@ -400,7 +404,7 @@ def write(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Put `entries` in the file, in place of older ones of the same cases and hardware."""
 
     def key(entry: dict[str, Any]) -> tuple:
-        names = ("size", "row", "threads", "batch_size")
+        names = ("size", "row", "threads", "batch_size", "compile")
         return entry["hardware"]["name"], *(entry[name] for name in names)
 
     kept = {}

@@ -31,17 +31,18 @@ def section(benchmarks: Path, figures: Path) -> str:
     parts = ["<h2 id=pipeline>The data pipeline</h2>"]
     for file, title in STAGES.items():
         parts.append(f"<h3>{escape(title)}, stage by stage</h3>")
-        result = _read(benchmarks / file)
+        result = read_json(benchmarks / file)
         parts.append(_stages(result) if result else '<p class="missing">not run</p>')
         parts.append(_again(file))
     parts.append("<h3>Time, memory and bytes against entries</h3>")
-    result = _read(benchmarks / SCALE)
+    result = read_json(benchmarks / SCALE)
     parts.append(_scaling(result, figures) if result else '<p class="missing">not run</p>')
     parts.append(_again(SCALE))
     return "\n".join(parts)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a benchmark's file, if it has been run."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -49,7 +50,8 @@ def _again(file: str) -> str:
     return f"<p class=again>Again: <code>{escape(COMMANDS[file])}</code></p>"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def html_table(header: list[str], rows: list[list[str]]) -> str:
+    """A table whose first column is the heads of its rows."""
     lines = ["".join(f"<th>{escape(text)}</th>" for text in header)]
     lines += [
         f"<th>{escape(row[0])}</th>" + "".join(f"<td>{escape(text)}</td>" for text in row[1:])
@@ -75,7 +77,7 @@ def _stages(result: dict[str, Any]) -> str:
         f"{result['space_groups_that_differ']} entries."
     )
     header = ["stage", "xxact, ms", "reference, ms", "times faster"]
-    return f"<p>{escape(words)}</p>\n{_table(header, rows)}"
+    return f"<p>{escape(words)}</p>\n{html_table(header, rows)}"
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -111,7 +113,7 @@ def _scaling(result: dict[str, Any], figures: Path) -> str:
     png = base64.b64encode(_draw(result, figures).read_bytes()).decode("ascii")
     alt = "Time, memory and store size against the number of entries"
     return (
-        f"<p>{escape(words)}</p>\n{_table(header, rows)}\n"
+        f"<p>{escape(words)}</p>\n{html_table(header, rows)}\n"
         f'<figure><img alt="{alt}" src="data:image/png;base64,{png}"></figure>'
     )
 

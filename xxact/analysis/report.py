@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from xxact.analysis import cells, pipeline, render
+from xxact.analysis import cells, pipeline, render, speed
 from xxact.analysis import claims as c
 from xxact.analysis.figures import BENCHMARKS, Figure, Written, figures_of, write_scale
 from xxact.analysis.provenance import Tree
@@ -57,20 +57,21 @@ def write_report(
         claims = [] if committed.scale in BENCHMARKS else c.claims(yours or committed)
         reports.append(ScaleReport(written, committed, yours, claims))
     benchmarks = trees[0][0].root / "benchmarks"
-    data = pipeline.section(benchmarks, out / "figures" / "benchmarks")
+    sections = [pipeline.section(benchmarks, out / "figures" / "benchmarks")]
+    sections.append(speed.section(benchmarks))
     path = out / "report.html"
-    write_bytes(path, page(reports, data).encode("utf-8"))
+    write_bytes(path, page(reports, sections).encode("utf-8"))
     return path, [report.written for report in reports]
 
 
-def page(reports: Sequence[ScaleReport], data_pipeline: str) -> str:
-    """The whole page; `data_pipeline` is the section that is about no scale."""
+def page(reports: Sequence[ScaleReport], sections: Sequence[str]) -> str:
+    """The whole page; `sections` are those that are about no scale."""
     body = "\n".join(
         [
             _head(reports),
             _summary(reports),
             *(part for report in reports for part in _scale(report)),
-            data_pipeline,
+            *sections,
             _notes(),
         ]
     )
@@ -92,6 +93,7 @@ def _head(reports: Sequence[ScaleReport]) -> str:
     paper = published().paper
     bars = [
         '<a href="#summary">What reproduces</a> <a href="#pipeline">The data pipeline</a> '
+        '<a href="#speed">Training speed</a> '
         '<a href="#notes">Notes on the paper</a>'
     ]
     for report in reports:
