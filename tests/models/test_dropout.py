@@ -86,3 +86,17 @@ def test_channels_last_input_keeps_its_layout():
     out = dropout(x, 0.25, True)
     assert out.stride() == x.stride()
     assert (out == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_it_compiles_to_one_graph():
+    def layer(x):
+        x = add_dropout(x, dropout(x, 0.5, training=True), 0.5, training=True)
+        return relu_dropout(x, 0.5, training=True)
+
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for tokens in (5, 7):  # a second length makes the shape a variable
+        x = torch.ones(4, tokens, 16, requires_grad=True)
+        y = compiled(x)
+        y.sum().backward()
+        assert set(y.unique().tolist()) <= {0.0, 2.0, 4.0, 6.0, 8.0, 10.0}
+        assert x.grad.shape == x.shape

@@ -16,8 +16,8 @@ _ONE_BFLOAT16 = 0x3F80  # the bits of 1.0 in bfloat16
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether `x` lies where the ways of this module pay."""
-    return x.device.type == "cpu"
+    """Whether `x` lies where the ways of this module pay; what is compiled is fused anyway."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
