@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xxact.models.spec import CompositionSpec, FusionSpec, ModelSpec, XRDSpec
+from xxact.models.spec import CompositionSpec, ConvolutionSpec, FusionSpec, ModelSpec, XRDSpec
 from xxact.training.spec import RunSpec
 
 
@@ -29,6 +29,8 @@ def make_spec():
             },
             "crabnet": {"composition": CompositionSpec(**size, element_width=8)},
             "xrd_transformer": {"xrd": XRDSpec(**size)},
+            "fcn": {"convolution": ConvolutionSpec(channels=(2,) * 12)},
+            "fcn_mlp": {"convolution": ConvolutionSpec(channels=(2,) * 12)},
         }
         widths = {"output_widths": (16,)} if kind == "crabnet" else {}
         defaults = {

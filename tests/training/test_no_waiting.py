@@ -1,0 +1,55 @@
+"""On an accelerator no part of a step asks the device for a value, which would wait for it.
+
+torch's meta device stands in for one: its tensors have shapes and no values, and anything that
+needs a value on the host (`item`, `nonzero`, `if tensor`, a copy to the CPU) is an error there.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+from xxact import objectives
+from xxact.data.batches import DeviceStore
+from xxact.models import build_model
+from xxact.training.sampler import Part, Slots
+from xxact.training.task import Supervised
+
+META = torch.device("meta")
+ROWS = np.arange(32)
+
+
+@pytest.fixture(autouse=True)
+def _no_autocast(monkeypatch):
+    """There is none for this device."""
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())
+
+
+def test_the_stand_in_does_refuse():
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        torch.ones(2, device=META).sum().item()
+
+
+@pytest.mark.parametrize("kind", ["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp"])
+def test_supervised_training(kind, make_spec, tiny_store):
+    spec = make_spec(kind)
+    task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
+    model = build_model(spec.model, task.targets).to(META).train()
+    slots = Slots(ROWS, ROWS % 2)
+    loss = task._share(model, slots, Part(slice(0, 32), 0), seed=0)
+    loss.backward()
+    assert loss.device == META
+    assert all(parameter.grad is not None for parameter in model.heads.parameters())
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "mxm", "contrastive+mxm"])
+def test_pretraining(objective, make_spec, tiny_store):
+    spec = make_spec(objective=objective)
+    model = build_model(spec.model).to(META).train()
+    batch = DeviceStore(tiny_store, META).gather(ROWS)
+    assert batch.pattern.shape == (32, 4250)
+    mask = torch.zeros(32, 17, dtype=torch.bool, device=META)
+    loss = objectives.pretraining_loss(model, batch, objective, mask)["loss"]
+    loss.backward()
+    assert model.xrd.projection.weight.grad is not None
