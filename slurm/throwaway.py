@@ -24,6 +24,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "scontrol", "squeue", "scancel", "s
 GPUS = 8
 #: CPUs that the node claims to have: one job may start a process for each GPU.
 CPUS = 64
+#: Memory that it claims to have, MB, so that job scripts that ask for some are taken.
+MEMORY_MB = 64 * 1024
 
 #: Jobs beyond one a core wait for a licence `job` (see throwaway.yaml), not for CPUs.
 CONFIG = """\
@@ -55,7 +57,8 @@ MinJobAge=86400
 SlurmdParameters=config_overrides
 GresTypes=gpu
 Licenses=job:{cores}
-NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} Gres=gpu:h100:{gpus}
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} \
+RealMemory={memory_mb} Gres=gpu:h100:{gpus}
 PartitionName=h100 Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -142,6 +145,7 @@ def _configure(folder: Path) -> None:
             controller_port=one.getsockname()[1],
             node_port=two.getsockname()[1],
             cpus=CPUS,
+            memory_mb=MEMORY_MB,
             gpus=GPUS,
             cores=len(os.sched_getaffinity(0)),
         )
