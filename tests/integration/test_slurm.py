@@ -51,7 +51,8 @@ def test_every_run_is_one_job_that_follows_what_it_starts_from(project, slurm, t
         assert before["EndTime"] <= after["StartTime"]  # ISO 8601 sorts
     for row, id in jobs.items():
         job = slurm.job(id)
-        assert (job["JobState"], job["NumTasks"], job["Restarts"]) == ("COMPLETED", "2", "0")
+        found = (job["JobState"], job["NumTasks"], job["Restarts"])
+        assert found == ("COMPLETED", "2", "0"), project.logs(row, runs)
         assert "gpu:h100:2" in job["TresPerNode"]
         assert read_result(result_path(runs, row)).hardware.processes == 2
     states = project.status(runs=runs)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from xxact.errors import UserError
 from xxact.experiments.suite import Run
@@ -23,8 +24,8 @@ def requeue_mark(folder: str, job_id: str) -> str:
     return f"{folder}/{job_id}_requeue"
 
 
-def train_in_job(run: Run) -> None:
-    """Bring `run` to its end on the tasks of this SLURM job; ends the process when it stops early.
+def train_in_job(run: Run) -> NoReturn:
+    """Bring `run` to its end on the tasks of this SLURM job, then end the process.
 
     A stop signal (time limit, preemption) is only noted, all tasks save together at a step
     boundary, and the batch script requeues the job. This replaces submitit's own handlers, which
@@ -49,8 +50,21 @@ def train_in_job(run: Run) -> None:
                 Path(
                     requeue_mark(os.environ["SUBMITIT_FOLDER"], os.environ["SLURM_JOB_ID"])
                 ).touch()
-            # not an error: srun would kill the tasks that are still on their way out
-            sys.exit(0)
+            # goes on to 0: at an error srun would kill the tasks that are still on their way out
         except UserError as error:
             print(f"\nerror: {error}", file=sys.stderr)
-            sys.exit(2)
+            _end(2)
+        _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End this process without taking Python down first.
+
+    DeepSpeed keeps its process groups, and a thread of theirs may still hold a tensor of the last
+    exchange: letting go of it while Python ends aborts the process ("terminate called without an
+    active exception", https://github.com/pytorch/pytorch/pull/179291), and a job whose work is
+    done and written counts as failed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
