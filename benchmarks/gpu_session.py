@@ -2,8 +2,9 @@
 
 A chain is a row with all that it starts from (pretraining, training, transfer), and is finished
 before the next is begun. One that would not fit into the time left, reckoned with what this
-session has measured so far, is left out; when the time is up, the run that is at work saves and
-stops. Exit code: 0, or 75 if a run was stopped, or that of a run that failed.
+session has measured so far, is left out; when the time is up, or at SIGTERM, the run that is at
+work saves and stops. A chain that fails does not keep the others from their turn, unless nothing
+has worked yet. Exit code: 0, or 75 if a run was stopped, or that of the last run that failed.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ CHAINS = (
 )
 #: Seconds at the end that a run has to save in.
 RESERVE_S = 30.0
+#: Seconds between copies of what is finished, for a machine that may go away.
+COLLECT_EVERY_S = 60.0
 EXIT_STOPPED = 75
 
 
@@ -46,11 +49,16 @@ def main() -> int:
     """Train for the minutes given; the exit code."""
     options = parse_arguments()
     session = Session(options.scale, options.runs, options.data, options.collect)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the run saves
     try:
         return session.train(CHAINS, 60 * options.minutes)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return EXIT_STOPPED
+    finally:
+        session.copy_results()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -72,6 +80,7 @@ class Session:
 
     def train(self, chains: Sequence[str], seconds: float) -> int:
         """Train one chain after the other for `seconds`; the exit code."""
+        failed, worked = 0, False
         for name in chains:
             plan = suite.plan([name], self.scale, [0], self.root, self.data)
             todo = suite.unfinished(plan)
@@ -82,7 +91,7 @@ class Session:
             needed = self.predict(todo)
             if left <= 0:
                 self.say(f"{name}: no time left")
-                return 0
+                break
             if needed is not None and needed > left:
                 self.say(
                     f"{name}: would take about {format_seconds(needed)}, and"
@@ -92,28 +101,35 @@ class Session:
             self.say(f"{name}: {len(todo)} runs, {format_seconds(left)} left")
             code = self.run(name, left)
             self.copy_results()
-            if code:
+            if code == EXIT_STOPPED or (code and not worked):
                 return code
-        return 0
+            failed, worked = code or failed, worked or not code
+        return failed
 
     def predict(self, todo: Sequence[Run]) -> float | None:
         """Seconds that `todo` will take, by what runs of this session took; None if there are none.
 
-        A run that no run of the same model and objective precedes counts with the slowest ratio
-        of time to estimate seen so far.
+        A run takes a constant (start, evaluations, saving), which is at most what the shortest run
+        took, and so many times its estimate. Where no run of the same model and objective precedes,
+        that ratio is the one of the run with the largest estimate.
         """
-        seen: dict[tuple[str, str], float] = {}
+        seen: list[tuple[tuple[str, str], float, float]] = []  # kind, estimate, seconds
         for path in (self.root / self.scale).glob("*/*/seed*.json"):
             if path.stat().st_mtime < self.began:
                 continue
             name = path.parent.relative_to(self.root / self.scale).as_posix()
             (run,) = suite.plan([name], self.scale, [0], self.root, self.data)[-1:]
-            took = read_result(path).cost.wall_s
-            seen[kind(run)] = max(seen.get(kind(run), 0.0), took / cost.estimate(run).gpu_hours)
+            seen.append((kind(run), cost.estimate(run).gpu_hours, read_result(path).cost.wall_s))
         if not seen:
             return None
-        slowest = max(seen.values())
-        return sum(cost.estimate(run).gpu_hours * seen.get(kind(run), slowest) for run in todo)
+        constant = min(took for _, _, took in seen) if len(seen) > 1 else 0.0
+        ratios: dict[tuple[str, str], float] = {}
+        for which, estimate, took in seen:
+            ratios[which] = max(ratios.get(which, 0.0), (took - constant) / estimate)
+        largest = ratios[max(seen, key=lambda run: run[1])[0]]
+        return sum(
+            constant + cost.estimate(run).gpu_hours * ratios.get(kind(run), largest) for run in todo
+        )
 
     def run(self, name: str, seconds: float) -> int:
         """Train a row with what it starts from; asked to stop after `seconds`. The exit code."""
@@ -122,24 +138,27 @@ class Session:
         command += ["--scale", self.scale, "--runs", str(self.root)]
         command += ["--data", str(self.data)] if self.data else []
         process = subprocess.Popen(command, cwd=REPOSITORY)
+        until = time.monotonic() + seconds
         try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
+            while (left := until - time.monotonic()) > 0:
+                try:
+                    return process.wait(timeout=min(left, COLLECT_EVERY_S))
+                except subprocess.TimeoutExpired:
+                    self.copy_results()
             self.say(f"{name}: the time is up")
-            process.send_signal(signal.SIGTERM)
-            process.wait()
             return EXIT_STOPPED
-        except BaseException:  # Ctrl-C: the run saves as well
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
+        finally:
+            if process.poll() is None:  # the time is up, or Ctrl-C: it saves
+                process.send_signal(signal.SIGTERM)
+                process.wait()
 
     def copy_results(self) -> None:
         """Copy the result JSON of the scale; checkpoints stay."""
         if self.collect is None:
             return
-        files = [*(self.root / self.scale).glob("*/*/seed*.json"), data_path(self.root, self.scale)]
-        for path in files:
+        described = data_path(self.root, self.scale)
+        files = [*(self.root / self.scale).glob("*/*/seed*.json"), described]
+        for path in files if described.exists() else ():
             target = self.collect / path.relative_to(self.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)

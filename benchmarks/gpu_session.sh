@@ -21,7 +21,13 @@ if [ ! -x "$(command -v "$python")" ]; then
 fi
 if command -v nvidia-smi >/dev/null; then
     nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv
+    if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+        echo "error: torch does not see this GPU: install a build for CUDA that its driver knows" >&2
+        exit 2
+    fi
 else
     echo "no GPU here: the CPU computes" >&2
 fi
-exec "$python" benchmarks/gpu_session.py "$@"
+# what the set-up took is part of the time given
+minutes=$(awk -v given="$1" -v seconds="$SECONDS" 'BEGIN { print given - seconds / 60 }')
+exec "$python" benchmarks/gpu_session.py "$minutes" "${@:2}"

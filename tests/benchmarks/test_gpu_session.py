@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from types import SimpleNamespace
 
 import gpu_session
 import pytest
@@ -41,7 +42,7 @@ def test_chains_are_trained_until_the_time_is_up(session, tmp_path, capsys, monk
     (other,) = suite.plan(["table2/none"], "mini", [0], tmp_path, session.data)
     ratio = cost.estimate(other).gpu_hours / cost.estimate(run).gpu_hours
     assert session.predict([other]) == pytest.approx(ratio * again)
-    seconds = time.time() - session.began + gpu_session.RESERVE_S + 0.5 * again
+    seconds = time.time() - session.began + gpu_session.RESERVE_S + 0.5 * again  # of the other
     assert session.train([chain, "table2/none"], seconds) == 0
     said = capsys.readouterr().out
     assert f"{chain}: done" in said
@@ -55,6 +56,36 @@ def test_chains_are_trained_until_the_time_is_up(session, tmp_path, capsys, monk
     assert fresh.train(["table2/none"], 0.0) == 0
     assert fresh.train(["table2/none"], 1.0 + time.time() - fresh.began) == EXIT_STOPPED
     assert not result(session, "table2/none").exists()
+
+
+def test_a_chain_that_fails_leaves_the_others_their_turn(session, monkeypatch):
+    codes = {"table2/none": 0, "table2/mxm": 1, "table1/xrd_energy": 0, "table1/xxact_energy": 75}
+    begun = []
+    monkeypatch.setattr(session, "run", lambda name, left: begun.append(name) or codes[name])
+    assert session.train(list(codes)[:3], 600) == 1
+    assert begun == list(codes)[:3]
+    assert session.train([*list(codes)[3:], "table2/none"], 600) == EXIT_STOPPED
+    begun.clear()
+    assert session.train(["table2/mxm", "table2/none"], 600) == 1  # nothing works here
+    assert begun == ["table2/mxm"]
+
+
+def test_a_short_run_does_not_make_a_long_one_seem_longer(session, monkeypatch):
+    rows = ("table2/none", "table1/crabnet_energy", "table2/pretrain_mxm")
+    long, short, other = (
+        suite.plan([row], "mini", [0], session.root, session.data)[-1] for row in rows
+    )
+    rate, start = 100.0, 12.0  # seconds an hour estimated, and seconds that every run takes
+    runs = {run.name: start + rate * cost.estimate(run).gpu_hours for run in (long, short)}
+    for name in runs:
+        result(session, name).parent.mkdir(parents=True)
+        result(session, name).write_text("{}")
+    taken = lambda path: runs["/".join(path.parts[-3:-1])]  # noqa: E731
+    monkeypatch.setattr(
+        gpu_session, "read_result", lambda p: SimpleNamespace(cost=SimpleNamespace(wall_s=taken(p)))
+    )
+    needed = start + rate * cost.estimate(other).gpu_hours
+    assert session.predict([other]) == pytest.approx(needed, rel=0.25)
 
 
 def test_the_script_explains_itself():

@@ -130,13 +130,13 @@ def archive(files: dict[str, str]) -> bytes:
 def sources(file_server, cubic_cif):
     """Both repositories' layouts; their indices differ, their ids are shared."""
     cif = cubic_cif(4.12, [("Cs", 0, 0, 0), ("Cl", 0.5, 0.5, 0.5)])
-    ids = ["mp-1", "mp-10", "mp-100", "mp-2", "mp-3", "mp-4"]
+    ids = ["mp-1", "mp-10", "mp-100", "mp-2", "mp-3", "mp-4", "mp-11"]
     file_server.files["crysxpp.tar.gz"] = archive(
         {"README.md": "x", "data/material_id_hash.csv": ""}
         | {f"data/{k}.cif": cif for k in range(5)}
-        | {"data/5.cif": "broken"}
+        | {"data/5.cif": "broken", "data/6.cif": cif}
         | {"data/material_id_hash.csv": "".join(f"{k},{i}\n" for k, i in enumerate(ids))}
-        | {"data/id_prop.csv": "".join(f"{k},{-1.5 - k}\n" for k in range(6))}
+        | {"data/id_prop.csv": "".join(f"{k},{-1.5 - k}\n" for k in range(7))}
     )
     volume = 4.12**3
     rows = [
@@ -146,6 +146,7 @@ def sources(file_server, cubic_cif):
         ("mp-2", -4.5, 1.0, volume * 1.01),  # another volume
         ("mp-4", -6.5, 1.0, volume),  # its CIF is broken
         ("mp-9", -1.0, 1.0, volume),  # no structure
+        ("mp-11", -7.5, 1.0, volume),  # its hash says audit
     ]
     tables = {"material_id_hash.csv": "", "id_prop.csv": ""}
     for k, (identifier, energy, gap, cell) in enumerate(rows, start=40):
@@ -167,8 +168,9 @@ def test_mp_joins_its_two_sources(sources, tmp_path, capsys):
         {"material_id": "mp-10", "formation_energy_per_atom": "-2.5", "band_gap": ""} | common,
     ]
     report = capsys.readouterr().err
-    for count in ("1 in one source only", "1 energies differ", "1 volumes differ", "1 unreadable"):
-        assert count in report
+    for what in ("in one source only", "energies differ", "volumes differ", "unreadable"):
+        assert f"1 {what}" in report
+    assert "1 in the audit part" in report
     first = path.read_bytes()
     assert fetch.mp(tmp_path, *urls, QUICK).read_bytes() == first
 

@@ -1,7 +1,11 @@
 """Every YAML on disk is valid at every scale, and every mistake is named with its place."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 
+from xxact import cli
 from xxact.analysis.figures import BENCHMARKS as BENCHMARK_TABLES
 from xxact.analysis.figures import FIGURES, TABLES
 from xxact.analysis.published import published
@@ -44,6 +48,21 @@ def test_every_row_resolves_at_every_scale_of_its_table(name, scale):
     if spec.init:
         assert spec.init in ROWS
         assert suite.load_row(spec.init).model == suite.load_row(name).model
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_the_commands_that_make_a_scales_data_fit_together(name):
+    scale, fetched = suite.load_scale(name), None
+    for command in scale.prepare.split("&&"):
+        program, *words = shlex.split(command)
+        assert program == "xxact"
+        options = cli._parser().parse_args(words)
+        if words[:2] == ["data", "fetch"]:
+            fetched = options.out
+            continue
+        files = [Path(text.split("=")[-1]) for text in options.input]
+        assert all(file.parent == fetched for file in files)
+        assert options.out == Path(scale.data)
 
 
 def test_the_paper_scale_is_the_paper():

@@ -21,6 +21,7 @@ def make_spec():
 
     def make(kind: str = "xxact_nn", dropout: float = 0.1, **changes) -> RunSpec:
         size = {"width": 16, "layers": 1, "heads": 2, "feedforward": 32, "dropout": dropout}
+        convolution = ConvolutionSpec(channels=(2,) * 12, dropout=dropout, top_dropout=dropout)
         parts = {
             "xxact_nn": {
                 "composition": CompositionSpec(**size, element_width=8),
@@ -29,8 +30,8 @@ def make_spec():
             },
             "crabnet": {"composition": CompositionSpec(**size, element_width=8)},
             "xrd_transformer": {"xrd": XRDSpec(**size)},
-            "fcn": {"convolution": ConvolutionSpec(channels=(2,) * 12)},
-            "fcn_mlp": {"convolution": ConvolutionSpec(channels=(2,) * 12)},
+            "fcn": {"convolution": convolution},
+            "fcn_mlp": {"convolution": convolution},
         }
         widths = {"output_widths": (16,)} if kind == "crabnet" else {}
         defaults = {

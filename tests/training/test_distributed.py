@@ -18,6 +18,7 @@ from xxact.errors import UserError
 OBJECTIVES = {
     "two targets": {},
     "one target": {"kind": "crabnet", "targets": ("formation_energy_per_atom",)},
+    "convolutions": {"kind": "fcn_mlp", "targets": ("formation_energy_per_atom",)},
     "contrastive": {"objective": "contrastive"},
     "mxm": {"objective": "mxm"},
     "contrastive+mxm": {"objective": "contrastive+mxm"},

@@ -76,6 +76,15 @@ def test_silhouettes_equal_scikit_learn(tiny_store):
     )
 
 
+def test_crystals_of_one_system_have_no_silhouettes(tiny_store):
+    system = tiny_store.values("crystal_system")
+    (rows,) = np.nonzero(system == np.bincount(system[system >= 0]).argmax())
+    embedding = np.random.default_rng(0).normal(size=(len(rows), 8))
+    found = evaluation.summarise_embedding(tiny_store, rows, embedding)
+    assert found["silhouette"] == {"embedding": {}, "projection": {}}
+    assert np.shape(found["pca"]) == (len(rows), 2)
+
+
 def entry(step, energy, accuracy):
     scores = {
         "formation_energy_per_atom": {"mae_mev_per_atom": energy, "n": 10},

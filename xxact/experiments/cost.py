@@ -29,8 +29,16 @@ PADDED_ELEMENTS = 8
 N_ELEMENTS, N_FRACTIONS = 119, 100
 #: Hidden widths of FCN+MLP's perceptrons, and channels of FCN's last convolution.
 COMPOSITION_WIDTHS, JOINED_WIDTHS, TOP_CHANNELS = (128, 256, 256, 128, 128, 64, 16), (128, 16), 64
-#: Dense bfloat16 FLOP/s of data sheets, by what a GPU's name contains.
-PEAK_FLOPS_PER_S = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
+#: Dense bfloat16 FLOP/s of data sheets, by what a GPU's name contains; the first that fits counts.
+PEAK_FLOPS_PER_S = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+}
 #: What a run is reckoned with where nothing has been measured: a GPU and a part of its peak, which
 #: convolutions of few channels on long patterns fall far short of.
 ASSUMED_GPU, ASSUMED_MFU, ASSUMED_MFU_OF_CONVOLUTIONS = "H100", 0.3, 0.03
@@ -389,8 +397,8 @@ def _parts(run: Run) -> dict[str, int]:
             f"{run.data} is not there, and the scale '{run.scale}' does not say how large it is:"
             " prepare it, or add train_samples to the scale"
         )
-    # The split gives 17 of 20 to training, 2 to the test, 1 to validation and audit.
-    return {"train": train, "test": 2 * train // 17, "validation": train // 17}
+    # The split gives 16 of 20 to training, 2 to the test, 1 each to validation and audit.
+    return {"train": train, "test": 2 * train // 16, "validation": train // 16}
 
 
 def _column_bytes(run: Run, samples: int) -> float:

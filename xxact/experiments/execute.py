@@ -10,7 +10,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -125,11 +125,19 @@ def _origin(run: Run, store: Store, n_train: int) -> dict[str, Any]:
         },
         "provenance": git_state()
         | {
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in ("xxact", *PACKAGES)},
+            "versions": {"python": platform.python_version()} | _versions(),
             "command": run.command,
         },
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that are installed: not every run needs each of them."""
+    found = {}
+    for name in ("xxact", *PACKAGES):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _peak_memory(training: Any) -> dict[str, int]:

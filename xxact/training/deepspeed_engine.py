@@ -42,7 +42,7 @@ class DeepSpeedEngine(Engine):
         self._deepspeed = _import_deepspeed(device)
         # A task that sees one GPU alone has to use number 0, whatever its rank.
         number = torch.cuda.current_device() if device.type == "cuda" else 0
-        with _scalars_kept(self.model):
+        with _not_sent(self.model):
             self._engine, *_ = self._deepspeed.initialize(
                 args=SimpleNamespace(device_rank=number),
                 model=_Calls(self.model),
@@ -93,14 +93,15 @@ class _Calls(nn.Module):
 
 
 @contextmanager
-def _scalars_kept(model: nn.Module) -> Iterator[None]:
+def _not_sent(model: nn.Module) -> Iterator[None]:
     """DeepSpeed sends the weights of the first process to the others, which have the same here,
-    and fails on those without dimensions, as a temperature: mark them as not to be sent."""
-    scalars = [parameter for parameter in model.parameters() if parameter.ndim == 0]
-    for parameter in scalars:
+    and fails on those that are not plain rows of numbers, as a temperature without dimensions or
+    convolutions in channels-last order: mark them as not to be sent."""
+    marked = [p for p in model.parameters() if p.ndim == 0 or not p.is_contiguous()]
+    for parameter in marked:
         parameter.ds_optim_param = True
     yield
-    for parameter in scalars:
+    for parameter in marked:
         del parameter.ds_optim_param
 
 

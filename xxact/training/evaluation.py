@@ -156,7 +156,8 @@ def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -
     """PCA to two dimensions and silhouettes by crystal system of the embeddings of `rows`.
 
     Silhouettes are given in the embedding space (n, W) and in the projection; a class's
-    silhouette is the mean over its samples, "mean" the mean over all samples.
+    silhouette is the mean over its samples, "mean" the mean over all samples. There are none where
+    the samples are of one class, or of a class each.
     """
     from sklearn.decomposition import PCA
     from sklearn.metrics import silhouette_samples
@@ -167,6 +168,8 @@ def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -
     projection = pca.fit_transform(embedding)
 
     def silhouette(points: np.ndarray) -> dict[str, float]:
+        if not 1 < len(np.unique(system)) < len(system):
+            return {}
         values = silhouette_samples(points, system)
         by_class = {
             CRYSTAL_SYSTEMS[k]: round(float(values[system == k].mean()), 6)

@@ -75,6 +75,8 @@ def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]
     sample = None
     if CRYSTAL_SYSTEM.name in store.targets and not training.spec.transfer:
         sample = evaluation.embedding_sample(store, rows)
+        if sample.sum() < 2:  # nothing to project
+            sample = None
     predictions, embedding = task.predict(training.engine, rows, sample)
     details, unseen = describe_predictions(task.targets, predictions, store, training.train_rows)
     if sample is not None:
