@@ -51,6 +51,31 @@ def test_a_different_result_is_kept_unless_told(runs, tmp_path):
     assert path.read_bytes() == result_path(runs, "mini", "table2/none", 0).read_bytes()
 
 
+def test_what_does_not_belong_together_stops_everything(runs, tmp_path):
+    target = tmp_path / "results"
+    adopt(runs, target, ["table2/none"])
+    result_path(target, "mini", "table2/none", 1).unlink()
+    for old, new in (
+        ('"epochs": ', '"epochs": 1'),
+        ('"manifest_sha256": "', '"manifest_sha256": "0'),
+    ):
+        path = result_path(runs, "mini", "table2/none", 1)
+        kept = path.read_text()
+        changed = kept.replace(old, new, 1)
+        assert changed != kept
+        path.write_text(changed)
+        with pytest.raises(UserError, match=r"seed1\.json"):
+            adopt(runs, target)
+        assert _files(target) == ["mini/data.json", "mini/table2/none/seed0.json"]
+        path.write_text(kept)
+
+
+def test_a_name_that_matches_nothing_stops_everything(runs, tmp_path):
+    with pytest.raises(UserError, match="table9/typo"):
+        adopt(runs, tmp_path / "results", ["table2/none", "table9/typo"])
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_damaged_result_stops_everything(runs, tmp_path):
     path = result_path(runs, "mini", "table2/none", 1)
     path.write_text("{")

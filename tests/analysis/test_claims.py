@@ -19,10 +19,12 @@ def _comparison(better, worse, higher=True):
         ([80, 81, 82], [90, 91, 92], True, c.FAILS),
         ([80, 81, 82], [90, 91, 92], False, c.HOLDS),
         ([90, 91, 92], [89.5, 90.5, 91.5], True, c.UNDECIDED),  # 0.5 apart, spread 1.4
-        ([91.5, 92.5, 93.5], [90, 91, 92], True, c.HOLDS),  # 1.5 apart, spread 1.41
-        ([91.4, 92.4, 93.4], [90, 91, 92], True, c.UNDECIDED),  # 1.4 apart, spread 1.41
+        ([92.3, 93.3, 94.3], [90, 91, 92], True, c.HOLDS),  # 2.3 apart: t = 2.82, 2.78 is needed
+        ([92.2, 93.2, 94.2], [90, 91, 92], True, c.UNDECIDED),  # 2.2 apart: t = 2.69
+        ([1, 2, 3] * 4, [0, 1, 2] * 4, True, c.UNDECIDED),  # p = 0.01, less than the spread apart
         ([90], [10, 11, 12], True, c.UNDECIDED),  # one seed has no spread
         ([5, 5], [5, 5], True, c.UNDECIDED),
+        ([6, 6], [5, 5], True, c.HOLDS),
         ([], [10, 11], True, c.NOT_RUN),
         ([10, 11], [], True, c.NOT_RUN),
     ],
@@ -34,12 +36,15 @@ def test_decided_only_beyond_the_spread(better, worse, higher, verdict):
 def test_one_failure_decides_and_one_doubt_prevents_it_from_holding():
     holds = _comparison([9, 9.1], [1, 1.1])
     fails = _comparison([1, 1.1], [9, 9.1])
+    just = _comparison([80, 81, 82], [82.5, 83.5, 84.5])  # p = 0.037
     doubt = _comparison([1], [9])
     absent = _comparison([], [])
     assert c.Claim("k", "s", (holds, holds)).verdict == c.HOLDS
     assert c.Claim("k", "s", (holds, doubt)).verdict == c.UNDECIDED
     assert c.Claim("k", "s", (holds, doubt, absent)).verdict == c.NOT_RUN
     assert c.Claim("k", "s", (holds, doubt, absent, fails)).verdict == c.FAILS
+    assert c.Claim("k", "s", (just,)).verdict == c.FAILS
+    assert c.Claim("k", "s", (holds, just)).verdict == c.UNDECIDED  # one of two fails so by chance
 
 
 @pytest.fixture(scope="module")

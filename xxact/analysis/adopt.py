@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xxact.analysis.provenance import by_run
 from xxact.errors import UserError
 from xxact.experiments.result import (
     data_path,
@@ -35,13 +36,16 @@ def adopt(
     """Copy every result whose run matches `runs` (all without any), and `data.json` of its scale.
 
     `runs` are names as `table2/none` or patterns as `table2/*`, with a scale in front if wanted
-    (`mini/table2/*`). Every file is checked before the first is copied: a damaged one, or another
+    (`mini/table2/*`). Every file is checked before the first is copied: a damaged one, one that
+    does not belong together with what is committed (other data, seeds of another spec), or another
     result where one is committed already, stops everything.
     """
+    for wanted in runs or [""]:
+        if not list(_chosen(source, [wanted] if wanted else [])):
+            raise UserError(
+                f"{source} holds no finished result" + (f" that matches {wanted}" if wanted else "")
+            )
     chosen = list(_chosen(source, runs))
-    if not chosen:
-        wanted = f" that matches {', '.join(runs)}" if runs else ""
-        raise UserError(f"{source} holds no finished result{wanted}")
     pairs = [(path, target / path.relative_to(source)) for path in chosen]
     differing = [to for path, to in pairs if to.exists() and to.read_bytes() != path.read_bytes()]
     if differing and not overwrite:
@@ -50,7 +54,17 @@ def adopt(
             f"{len(differing)} committed file(s) differ from those in {source}: {shown}. "
             "Name the runs to adopt, or add --overwrite to replace them"
         )
+    _check_together(pairs, target)
     return [_copy(path, to) for path, to in pairs]
+
+
+def _check_together(pairs: Sequence[tuple[Path, Path]], target: Path) -> None:
+    """`UserError` if `target` could not be read as a whole with the new files in it."""
+    for scale in {to.relative_to(target).parts[0] for _, to in pairs}:
+        there = {path: path for path in result_files(target, scale)}
+        there |= {to: path for path, to in pairs if to.is_relative_to(target / scale)}
+        there.pop(data_path(target, scale), None)
+        by_run((path, read_result(path)) for _, path in sorted(there.items()))
 
 
 def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:

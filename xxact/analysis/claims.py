@@ -1,16 +1,20 @@
 """The paper's conclusions as statements that our results can contradict.
 
 A statement is a list of comparisons "this is better than that". A comparison is decided only where
-the difference of the means exceeds the spread over seeds, the root of the sum of both variances;
-with a single seed on either side there is no spread and nothing is decided.
+the difference of the means exceeds the spread over seeds, the root of the sum of both variances,
+and chance alone would give one as large in less than 5 % of cases (Welch's t-test); with a single
+seed on either side there is no spread and nothing is decided.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from statistics import fmean, stdev
+
+from scipy import stats
 
 from xxact.analysis import measures as m
 from xxact.analysis import scaling
@@ -26,10 +30,14 @@ UNDECIDED = "undecided"
 NOT_RUN = "not run"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 
+#: Probability of deciding a comparison, or of refuting a statement, where there is no difference.
+LEVEL = 0.05
+
 RULE = (
-    "Decided only where the difference of the means exceeds the spread over seeds (root of the sum "
-    "of both variances); with one seed on a side it stays undecided. A statement holds if all its "
-    "comparisons hold and does not if any does not."
+    "A comparison is decided only where the difference of the means exceeds the spread over seeds "
+    "(root of the sum of both variances) and Welch's t-test gives p < 0.05; with one seed on a "
+    "side it stays undecided. A statement holds if all its comparisons hold. It does not hold if "
+    "one of its k comparisons does not with p < 0.05 / k: of many, some fail by chance."
 )
 
 
@@ -48,15 +56,27 @@ class Comparison:
         """One of `VERDICTS`."""
         if not self.better or not self.worse:
             return NOT_RUN
+        if self.p >= LEVEL or abs(self._difference) <= self._spread:
+            return UNDECIDED
+        return HOLDS if (self._difference > 0) == self.higher_is_better else FAILS
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of Welch's t-test; 1 where a side has fewer than two seeds."""
         if len(self.better) < 2 or len(self.worse) < 2:
-            return UNDECIDED
-        difference = statistics.fmean(self.better) - statistics.fmean(self.worse)
-        if not self.higher_is_better:
-            difference = -difference
-        spread = math.hypot(statistics.stdev(self.better), statistics.stdev(self.worse))
-        if abs(difference) <= spread:
-            return UNDECIDED
-        return HOLDS if difference > 0 else FAILS
+            return 1.0
+        if self._spread == 0:
+            return 0.0 if self._difference else 1.0
+        sides = ((fmean(side), stdev(side), len(side)) for side in (self.better, self.worse))
+        return float(stats.ttest_ind_from_stats(*chain(*sides), equal_var=False).pvalue)
+
+    @property
+    def _difference(self) -> float:
+        return fmean(self.better) - fmean(self.worse)
+
+    @property
+    def _spread(self) -> float:
+        return math.hypot(stdev(self.better), stdev(self.worse))
 
 
 @dataclass(frozen=True)
@@ -69,12 +89,14 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """Fails if any comparison fails; holds only if all hold."""
+        """Fails if a comparison fails beyond what one of so many would; holds only if all hold."""
+        level = LEVEL / len(self.comparisons)
+        if any(c.verdict == FAILS and c.p < level for c in self.comparisons):
+            return FAILS
         found = {comparison.verdict for comparison in self.comparisons}
-        for verdict in (FAILS, NOT_RUN, UNDECIDED):
-            if verdict in found:
-                return verdict
-        return HOLDS
+        if NOT_RUN in found:
+            return NOT_RUN
+        return HOLDS if found == {HOLDS} else UNDECIDED
 
 
 def _values(tree: Tree, runs: Sequence[str], measure: Measure) -> tuple[float, ...]:
@@ -212,7 +234,7 @@ def cubic(tree: Tree) -> Iterator[Claim]:
         label = f"{name}: cubic above every other system"
         closest: tuple[float, ...] = ()
         if measured:
-            system = max(measured, key=lambda s: statistics.fmean(measured[s]))
+            system = max(measured, key=lambda s: fmean(measured[s]))
             closest = measured[system]
             label += f" (closest: {system})"
         comparisons.append(Comparison(label, accuracy(run, "cubic"), closest, True, "%"))

@@ -6,6 +6,7 @@ one scale stand in one table only if they share the data hash.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,9 @@ class Tree:
     def __init__(self, root: str | Path, scale: str) -> None:
         self.root = Path(root)
         self.scale = scale
-        self._runs: dict[str, tuple[Result, ...]] = {}
-        first: tuple[Path, str] | None = None
-        for path, result in iter_results(root, scale):
-            sha256 = result.data.manifest_sha256
-            first = first or (path, sha256)
-            _check_data(first, (path, sha256))
-            seeds = self._runs.get(result.run, ())
-            if seeds:
-                _check_spec(self.path(seeds[0]), seeds[0], path, result)
-            self._runs[result.run] = (*seeds, result)
+        found = list(iter_results(root, scale))
+        self._runs = by_run(found)
+        first = (found[0][0], found[0][1].data.manifest_sha256) if found else None
         self.data = self._read_data(first)
         self.manifest_sha256 = first[1] if first else self.data and self.data.manifest_sha256
 
@@ -66,6 +60,21 @@ class Tree:
         if first:
             _check_data(first, (path, summary.manifest_sha256))
         return summary
+
+
+def by_run(found: Iterable[tuple[Path, Result]]) -> dict[str, tuple[Result, ...]]:
+    """Results of one scale by run; `UserError` if they do not belong together."""
+    runs: dict[str, list[tuple[Path, Result]]] = {}
+    first: tuple[Path, str] | None = None
+    for path, result in found:
+        own = path, result.data.manifest_sha256
+        first = first or own
+        _check_data(first, own)
+        seeds = runs.setdefault(result.run, [])
+        if seeds:
+            _check_spec(*seeds[0], path, result)
+        seeds.append((path, result))
+    return {run: tuple(result for _, result in seeds) for run, seeds in runs.items()}
 
 
 def ordered_scales(*roots: str | Path | None) -> list[str]:
