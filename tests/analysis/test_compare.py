@@ -22,6 +22,7 @@ def _row(rerun, committed, remark=""):
         ({5: 93.0}, {0: 90.0, 1: 91.0, 2: 92.0}, k.WITHIN),  # 2 apart, 2 x spread is 2.83
         ({5: 94.0}, {0: 90.0, 1: 91.0, 2: 92.0}, k.OUTSIDE),  # 3 apart
         ({0: 90.1}, {0: 90.0}, k.NO_SPREAD),
+        ({0: 100.0}, {0: 90.0}, k.OUTSIDE),  # more than a tenth
         ({0: 90.0}, {}, k.ABSENT),
     ],
 )

@@ -11,6 +11,7 @@ from scipy import stats
 from xxact.analysis import render, scaling
 from xxact.analysis.cells import view
 from xxact.analysis.provenance import Tree
+from xxact.experiments.result import result_path
 
 
 def test_fit_equals_scipy_with_its_standard_errors():
@@ -47,6 +48,17 @@ def test_points_are_in_the_published_units(whole):
     best = fabricate.make("table2/none", seed=2)["metrics"]["best_on_test"]
     assert largest.samples == pytest.approx(4000 / 1e6)
     assert largest.mae == pytest.approx(best[fabricate.ENERGY]["mae_mev_per_atom"] / 1000)
+
+
+def test_a_seed_that_a_size_lacks_does_not_count(results):
+    result_path(results, "mini", "scaling/xxact_2000k", 1).unlink()
+    tree = Tree(results, "mini")
+    points = scaling.points(tree, "xxact")
+    assert {(p.size, p.seed) for p in points} == {(s, k) for s in scaling.SIZES for k in (0, 2)}
+    filled = view(scaling.table(), tree)
+    fits = next(s for s in filled.table.sections if s.key == "fit")
+    shown = filled.filled(fits, "xxact", "exponent").committed
+    assert scaling.fit(points).exponent == pytest.approx(shown.mean)  # in the figure and the table
 
 
 def test_gap_and_exponents_in_the_table(whole):

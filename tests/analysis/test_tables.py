@@ -75,19 +75,32 @@ def test_convolutional_rows_read_the_runs_of_table_3(whole):
         assert one["committed"] == other["committed"] != NOT_RUN
 
 
-def test_commands_train_what_a_table_reads_and_no_more():
-    assert table2().commands("mp") == ["python experiments/table2/run.py --local --scale mp"]
+def test_commands_train_what_a_table_reads_and_no_more(tmp_path):
+    none = Tree(tmp_path, "mp")
+    assert table2().commands(none) == ["python experiments/table2/run.py --local --scale mp"]
     run = "python experiments/{}/run.py --local --scale mini"
-    assert table1().commands("mini") == [
+    none = Tree(tmp_path, "mini")
+    assert table1().commands(none) == [
         run.format("table1"),
         f"{run.format('table2')} --only none",
         f"{run.format('table3')} --only fcn_energy_2 fcn_mlp_energy_2 fcn_mlp_system_4"
         " fcn_system_4",
     ]
-    assert table4().commands("mini") == [
+    assert table4().commands(none) == [
         f"{run.format('table1')} --only xrd_system",
         f"{run.format('table2')} --only contrastive contrastive_mxm mxm none",
     ]
+
+
+def test_commands_train_as_many_seeds_as_there_are(results):
+    run = "python experiments/{}/run.py --local --scale mini --seeds 3"
+    assert table2().commands(Tree(results, "mini")) == [run.format("table2")]
+    result_path(results, "mini", "table2/mxm", 2).unlink()
+    some = "contrastive contrastive_mxm none pretrain_contrastive pretrain_contrastive_mxm"
+    assert set(table2().commands(Tree(results, "mini"))) == {
+        "python experiments/table2/run.py --local --scale mini --seeds 2 --only mxm",
+        f"{run.format('table2')} --only {some} pretrain_mxm",
+    }
 
 
 def test_make_reproduce_trains_what_table_1_shares_with_table_3():

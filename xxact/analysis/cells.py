@@ -79,13 +79,16 @@ class Table:
         cells = (cell for section in self.sections for cell in section.cells.values())
         return list(dict.fromkeys(run for cell in cells for run in cell.runs))
 
-    def commands(self, scale: str) -> list[str]:
+    def commands(self, tree: Tree) -> list[str]:
         """What trains everything the table reads: its own rows, and rows of others."""
         if self.lists_runs:
             return []
-        own = [run for run in self.runs if run.startswith(f"{self.key}/")]
-        whole = [f"python experiments/{self.key}/run.py --local --scale {scale}"] if own else []
-        return whole + commands([run for run in self.runs if run not in own], scale)
+        own = {run for run in self.runs if run.startswith(f"{self.key}/")}
+        whole = len({_seeds(tree, run) for run in own}) == 1
+        return [
+            *([_command(self.key, tree.scale, _seeds(tree, min(own)))] if whole else []),
+            *commands([run for run in self.runs if not (whole and run in own)], tree),
+        ]
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,15 @@ class View:
             if (filled := self.filled(section, row, column)) and self._is_missing(filled)
         ]
 
+    @property
+    def shown(self) -> Tree:
+        """The tree that the table is about: yours where there is one."""
+        return self.yours or self.committed
+
     def missing_runs(self) -> set[str]:
         """The runs without a result that some cell of the shown tree waits for."""
-        tree = self.yours or self.committed
         runs = {run for filled in self.values.values() for run in filled.cell.runs}
-        return {run for run in runs if not tree.results(run)}
+        return {run for run in runs if not self.shown.results(run)}
 
     def _is_missing(self, filled: Filled) -> bool:
         value = filled.yours if self.yours else filled.committed
@@ -146,16 +153,26 @@ class View:
         return value is None or any(r.text == m.NOT_RECORDED for r in value.readings)
 
 
-def commands(runs: Iterable[str], scale: str) -> list[str]:
-    """What trains these runs at a scale, a command for each experiment they belong to."""
-    rows: dict[str, list[str]] = {}
+def commands(runs: Iterable[str], tree: Tree) -> list[str]:
+    """What trains these runs again, each with as many seeds as `tree` has of it."""
+    alike: dict[tuple[str, int], list[str]] = {}
     for run in sorted(runs):
         experiment, row = run.split("/")
-        rows.setdefault(experiment, []).append(row)
+        alike.setdefault((experiment, _seeds(tree, run)), []).append(row)
     return [
-        f"python experiments/{experiment}/run.py --local --scale {scale} --only {' '.join(names)}"
-        for experiment, names in rows.items()
+        f"{_command(experiment, tree.scale, seeds)} --only {' '.join(rows)}"
+        for (experiment, seeds), rows in alike.items()
     ]
+
+
+def _command(experiment: str, scale: str, seeds: int) -> str:
+    words = f"python experiments/{experiment}/run.py --local --scale {scale}"
+    return words + (f" --seeds {seeds}" if seeds > 1 else "")
+
+
+def _seeds(tree: Tree, run: str) -> int:
+    """What `--seeds` has to say for all seeds of a run that are there."""
+    return 1 + max((result.seed for result in tree.results(run)), default=0)
 
 
 def view(table: Table, committed: Tree, yours: Tree | None = None) -> View:

@@ -113,7 +113,7 @@ def _grouped(paths: Iterable[Path]) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Print every number of the rerun beside the committed one; exit code 1 if any disagrees."""
+    """Print each score of the rerun beside the committed one; exit code 1 if any disagrees."""
     from xxact.analysis import compare
     from xxact.analysis.provenance import Tree, ordered_scales
     from xxact.errors import UserError

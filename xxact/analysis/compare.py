@@ -1,4 +1,8 @@
-"""Does a rerun agree with the committed results? Number by number, within the spread over seeds."""
+"""Does a rerun agree with the committed results? Number by number, within the spread over seeds.
+
+The numbers are the scores of each run by target: of the last weights on validation and test, the
+best on test, and those of the evaluation that was best on validation.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,11 @@ RULE = (
     "Difference: rerun less committed over the seeds that both have (over all if they share none). "
     "Identical: each of these seeds gives the same number. Within spread: the difference is at "
     "most twice the root of the sum of both variances over seeds, where a side with one seed takes "
-    "the other's variance. With one seed on both sides there is no spread to judge by."
+    "the other's variance. With one seed on both sides there is no spread to judge by, and only a "
+    "difference of more than a tenth of the committed number counts as outside."
 )
+#: Largest difference, of the committed number, that is passed where no spread is known.
+TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Row:
         sides = (self.rerun.values(), self.committed.values())
         spreads = [statistics.variance(side) for side in sides if len(side) > 1]
         if not spreads:
-            return NO_SPREAD
+            far = abs(self.difference) > TOLERANCE * abs(statistics.fmean(self.committed.values()))
+            return OUTSIDE if far else NO_SPREAD
         spread = math.sqrt(spreads[0] + spreads[-1])
         return WITHIN if abs(self.difference) <= 2 * spread else OUTSIDE
 
@@ -95,7 +103,7 @@ def _numbers(results: tuple[Result, ...]) -> dict[tuple[str, str], dict[int, flo
 
 
 def compare(rerun: Tree, committed: Tree) -> list[Row]:
-    """One row per number of the rerun."""
+    """One row per score of the rerun."""
     rows = []
     for run in rerun.runs:
         own, other = rerun.results(run), committed.results(run)

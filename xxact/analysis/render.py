@@ -183,7 +183,7 @@ def markdown(view: View) -> str:
         grid = "\n".join("| " + " | ".join(_md(cell) for cell in line) + " |" for line in lines)
         parts += [f"## {heading(view, section)}", grid]
     parts.append("\n".join(f"- {note}" for note in (*view.table.notes, LEGEND)))
-    commands = [f"`{command}`" for command in view.table.commands(view.scale)]
+    commands = [f"`{command}`" for command in view.table.commands(view.shown)]
     parts += [f"Again: {', '.join(commands)}"] if commands else []
     return "\n\n".join(parts) + "\n"
 

@@ -221,7 +221,7 @@ def _table(report: ScaleReport, view: cells.View) -> str:
         parts.append(render.html_table(view, section))
     notes = "".join(f"<li>{escape(note)}</li>" for note in view.table.notes)
     parts.append(f"<ul class=again>{notes}</ul>")
-    commands = view.table.commands(report.scale)
+    commands = view.table.commands(report.shown)
     parts.append(_again(*commands) if commands else _commands(report.shown))
     return "\n".join(parts)
 
@@ -245,7 +245,7 @@ def _again(*commands: str) -> str:
 def _figure(report: ScaleReport, figure: Figure) -> str:
     paths = report.written.figures.get(figure.key) or []
     title = f'<h4 id="{report.scale}-{figure.key}">{escape(figure.title)}</h4>'
-    again = _again(*cells.commands(figure.runs, report.scale))
+    again = _again(*cells.commands(figure.runs, report.shown))
     png = next((path for path in paths if path.suffix == ".png"), None)
     if png is None:
         return f'{title}<p class="missing">not run</p>{again}'

@@ -92,7 +92,11 @@ class Point:
 
 
 def points(tree: Tree, model: str, control: str = "", reading: str = "best") -> list[Point]:
-    """What was measured of a model, by size and seed."""
+    """What was measured of a model, by size and seed.
+
+    Of the sizes that were run; a seed that one of them lacks is left out altogether: it would
+    pull at one end of the law.
+    """
     measure = m.test_score(m.ENERGY, reading)
     found = []
     for size in SIZES:
@@ -101,7 +105,9 @@ def points(tree: Tree, model: str, control: str = "", reading: str = "best") -> 
             if value is not None:
                 samples = result.data.n["train"] / 1e6
                 found.append(Point(size, result.seed, samples, value / 1000))
-    return found
+    seeds = [{p.seed for p in found if p.size == size} for size in {p.size for p in found}]
+    shared = set.intersection(*seeds) if seeds else set()
+    return [p for p in found if p.seed in shared]
 
 
 def fit(measured: Sequence[Point]) -> Fit | None:
@@ -264,11 +270,8 @@ def _draw_model(axis, tree: Tree, model: str, control: str, colour: str) -> None
     by_size = {s: [p for p in measured if p.size == s] for s in sizes}
     shares = [_shares(by_size[s])[0] for s in sizes]
     means = [1000 * statistics.fmean(p.mae for p in by_size[s]) for s in sizes]
-    if any(len(by_size[s]) > 1 for s in sizes):
-        spread = [
-            1000 * statistics.stdev(p.mae for p in by_size[s]) if len(by_size[s]) > 1 else 0.0
-            for s in sizes
-        ]
+    if len({p.seed for p in measured}) > 1:
+        spread = [1000 * statistics.stdev(p.mae for p in by_size[s]) for s in sizes]
         low = [a - b for a, b in zip(means, spread, strict=True)]
         high = [a + b for a, b in zip(means, spread, strict=True)]
         axis.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
