@@ -124,6 +124,19 @@ def test_results_of_another_spec_are_not_taken_for_this_one(run, experiments):
     assert run("table1", "--local", "--only", "crabnet_system", "--overwrite").returncode == 0
 
 
+def test_what_started_from_an_overwritten_run_goes_with_it(run, tmp_path):
+    runs = tmp_path / "runs" / "tiny"
+    assert run("table2", "--local", "--only", "none").returncode == 0
+    transfer = ("table1", "--local", "--only", "xxact_multi_transfer", "crabnet_system")
+    assert run(*transfer).returncode == 0
+    done = run("table2", "--local", "--only", "none", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "table1/xxact_multi_transfer (seed 0) is deleted too" in done.stderr
+    assert (runs / "table2" / "none" / "seed0.json").exists()
+    assert not (runs / "table1" / "xxact_multi_transfer" / "seed0.json").exists()
+    assert (runs / "table1" / "crabnet_system" / "seed0.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

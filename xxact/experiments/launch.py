@@ -69,7 +69,9 @@ def _parser(table: str, scale: str) -> argparse.ArgumentParser:
         help="show the plan only; of --submit the scripts too",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="delete finished results of the chosen rows first"
+        "--overwrite",
+        action="store_true",
+        help="delete results of the chosen rows first, and of rows that started from them",
     )
     return parser
 
@@ -101,13 +103,25 @@ def _run(table: str, options: argparse.Namespace) -> int:
 
 
 def _discard(runs: Sequence[Run]) -> None:
-    """Delete what the runs left behind; `UserError` if a job of one waits or runs."""
+    """Delete what the runs left behind, and what others made of their weights.
+
+    `UserError` if a job of one waits or runs.
+    """
     from xxact.experiments import status
 
-    if status.active_jobs(runs):
+    chosen = {run.result_path for run in runs}
+    heirs = {heir.result_path: heir for run in runs for heir in suite.heirs(run)}
+    others = [heir for path, heir in heirs.items() if path not in chosen and _is_there(heir)]
+    if status.active_jobs([*runs, *others]):
         raise UserError("jobs of these runs are in the queue: --cancel them before --overwrite")
-    for run in runs:
+    for run in [*runs, *others]:
         suite.discard(run)
+    for heir in others:
+        print(f"{heir.label} is deleted too: it started from {heir.spec.init}", file=sys.stderr)
+
+
+def _is_there(run: Run) -> bool:
+    return run.result_path.exists() or run.folder.exists()
 
 
 def _submit(table: str, todo: Sequence[Run], cluster: Cluster, options: argparse.Namespace) -> int:

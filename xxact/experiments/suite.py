@@ -144,6 +144,17 @@ def plan(
     ]
 
 
+def heirs(run: Run) -> list[Run]:
+    """The runs of any table that start from the weights of `run`, or from theirs."""
+    tables = [folder.name for folder in EXPERIMENTS.iterdir() if (folder / "run.py").exists()]
+    starts = {name: load_row(name).init for table in tables for name in row_names(table)}
+    found = [run.name]
+    for parent in found:  # which grows
+        found += [name for name, init in starts.items() if init == parent]
+    runs = plan(found[1:], run.scale, [run.seed], run.root, run.data)
+    return [other for other in runs if other.name in found[1:]]
+
+
 def state(run: Run) -> str:
     """How far a run is: "done", "weights missing", "step k of n" or "not started"."""
     if run.result_path.exists():
