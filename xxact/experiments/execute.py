@@ -51,7 +51,7 @@ def execute(run: Run, show: bool = True) -> None:
         (finished,) = world.largest(run.result_path.exists())
         if not finished:
             summary = summarise(training)
-            training.save()  # the summary's time counts
+            training.take_time()  # the summary's counts too
             content = _result(run, store, training) | summary
             world.on_first(lambda: _write_result(run, store, content))
         training.forget_checkpoint()

@@ -217,9 +217,13 @@ class Training:
 
     def save(self) -> None:
         """Write `checkpoint.pt`."""
-        self.state.wall_s = self._earlier_wall_s + time.monotonic() - self._began
+        self.take_time()
         content = {"engine": self.engine.state(), "state": vars(self.state)}
         self.world.on_first(lambda: checkpoint.save(self.checkpoint_path, content))
+
+    def take_time(self) -> None:
+        """Bring `state.wall_s` up to now."""
+        self.state.wall_s = self._earlier_wall_s + time.monotonic() - self._began
 
     def forget_checkpoint(self) -> None:
         """Delete what only an unfinished run needs; to be called when its result is written."""
