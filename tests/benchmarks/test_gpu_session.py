@@ -1,11 +1,14 @@
 """A session trains what fits into its time, in order, and goes on where another stopped."""
 
+import os
 import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import gpu_session
 import pytest
+import torch
 from gpu_session import CHAINS, EXIT_STOPPED, Session
 
 from xxact.experiments import cost, suite
@@ -94,3 +97,24 @@ def test_the_script_explains_itself():
     done = subprocess.run([script], capture_output=True, text=True)
     assert done.returncode == 2
     assert "gpu_session.sh 25" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_a_gpu_that_torch_does_not_see_is_not_passed_over(tmp_path):
+    listed = tmp_path / "nvidia-smi"
+    listed.write_text("#!/bin/sh\necho NVIDIA H100\n")
+    listed.chmod(0o755)
+    script = REPOSITORY / "benchmarks" / "gpu_session.sh"
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+    }
+    done = subprocess.run(
+        [script, "1", "--scale", "mini", "--runs", tmp_path / "runs"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "torch does not see this GPU" in done.stderr
+    assert not (tmp_path / "runs").exists()
