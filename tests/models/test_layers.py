@@ -103,7 +103,7 @@ def test_fused_attention_of_other_devices_has_the_same_function(tokens, monkeypa
     x, memory, padding = tokens
     decoder = Decoder(spec(False))
     want = decoder(x, memory, additive_mask(padding))
-    monkeypatch.setattr("xxact.models.layers.on_cpu", lambda tensor: False)
+    monkeypatch.setattr("xxact.models.attention.on_cpu", lambda tensor: False)
     torch.testing.assert_close(decoder(x, memory, additive_mask(padding)), want, **TOLERANCE)
 
 

@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 import orjson
 
+from xxact.compiled import compiled
 from xxact.data.cif import lattice_vectors
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.data.source import (
@@ -33,7 +34,6 @@ from xxact.data.source import (
     parse_value,
 )
 from xxact.data.targets import UNITS
-from xxact.xrd.compiled import compiled
 from xxact.xrd.crystal import Crystal
 
 #: Keys of an entry's `data` that hold the known targets.

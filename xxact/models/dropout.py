@@ -1,9 +1,10 @@
 """Dropout that costs little on a CPU.
 
 `torch.nn.functional.dropout` draws one Bernoulli variable after another there, which takes longer
-than the matrix product beside it. Here each element compares 16 random bits of torch's global
-generator with a threshold, so that the rate is exact to 1/131072; seeds and saved generator states
-work as ever. On other devices torch's own kernels are used.
+than the matrix product beside it. Here each element compares 16 random bits with a threshold, so
+that the rate is exact to 1/131072. The bits follow from a seed that each call draws from torch's
+global generator: seeds and saved generator states work as ever. On other devices torch's own
+kernels are used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ONE_BFLOAT16 = 0x3F80  # the bits of 1.0 in bfloat16
+from xxact.models import kernel
+
+#: Random values per element, of which those below p times as many are dropped.
+N_VALUES = 65536
 
 
 def on_cpu(x: Tensor) -> bool:
@@ -65,13 +69,18 @@ class _ReluDropout(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient, output, 0).mul_(ctx.scale), None
 
 
+def draw_seed() -> int:
+    """A seed of random bits, from torch's global generator."""
+    return torch.empty((), dtype=torch.int64).random_().item()
+
+
 def _keep(x: Tensor, p: float) -> tuple[Tensor, float]:
     """Ones and zeros of the shape and type of `x`, and the factor that keeps the mean."""
-    n = x.numel()
-    threshold = round(p * 65536) - 32768  # of the 65536 values, those below it are dropped
-    bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    keep = bits.view(torch.int16)[:n].view(x.shape)
+    n, dropped = x.numel(), round(p * N_VALUES)
+    words = torch.empty((n + 3) // 4, dtype=torch.uint64)
+    keep = words.view(torch.int16)
+    kernel.draw(draw_seed(), dropped - N_VALUES // 2, words.numpy(), keep.numpy())
+    keep = keep[:n].view(torch.bfloat16).view(x.shape)
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         keep = keep.as_strided(x.shape, x.stride())
-    keep = keep.clamp_(threshold - 1, threshold).sub_(threshold - 1).mul_(_ONE_BFLOAT16)
-    return keep.view(torch.bfloat16).to(x.dtype), 65536 / (32768 - threshold)
+    return keep.to(x.dtype), N_VALUES / (N_VALUES - dropped)

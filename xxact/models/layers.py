@@ -10,10 +10,10 @@ projection, zero for the biases of attention, torch's default for the other line
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xxact.models.dropout import add_dropout, dropout, on_cpu, relu_dropout
+from xxact.models.attention import Attention
+from xxact.models.dropout import add_dropout, relu_dropout
 from xxact.models.spec import EncoderSpec
 
 #: Tokens at which an output is wanted: all, a range of them, or indices (B, K) of each sample's.
@@ -29,68 +29,6 @@ def choose(x: Tensor, chosen: Choice) -> Tensor:
     if isinstance(chosen, slice):
         return x[:, chosen]
     return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1]))
-
-
-class Attention(nn.Module):
-    """Multi-head attention with packed projections, as `torch.nn.MultiheadAttention`."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.width, self.heads, self.dropout = width, heads, dropout
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(
-        self,
-        x: Tensor,
-        memory: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """Attend from `x` (B, S, W) to `memory` (B, M, W), or to `x` itself where it is None.
-
-        `mask` (B, 1, 1, M) is added to the scores: 0 or minus infinity. Returns (B, S, W).
-        """
-        if memory is None:
-            qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, S, 3 W)
-            q, k, v = self._split(qkv, 3)
-        else:
-            w_q, w_kv = self.in_proj_weight.split((self.width, 2 * self.width))
-            b_q, b_kv = self.in_proj_bias.split((self.width, 2 * self.width))
-            (q,) = self._split(F.linear(x, w_q, b_q), 1)
-            k, v = self._split(F.linear(memory, w_kv, b_kv), 2)
-        p = self.dropout if self.training else 0.0
-        if on_cpu(x):
-            out = _attend(q, k, v, mask, p)
-        else:
-            mask = None if mask is None else mask.to(q.dtype)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
-        return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, S, W)
-
-    def _split(self, projected: Tensor, n: int) -> tuple[Tensor, ...]:
-        """The `n` parts (B, H, S, W / H) of packed projections (B, S, n W)."""
-        batch, tokens, _ = projected.shape
-        parts = projected.view(batch, tokens, n, self.heads, self.width // self.heads)
-        parts = parts.permute(2, 0, 3, 1, 4)  # (n, B, H, S, W / H)
-        return (parts.contiguous() if on_cpu(parts) else parts).unbind(0)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """Scaled dot-product attention (B, H, S, D) for a few short sequences on a CPU.
-
-    torch's kernels are made for long sequences and take several times as long here. The scores
-    are laid out with the keys first, in which order the softmax runs along the queries.
-    """
-    batch, heads, _, size = q.shape
-    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B H, S or M, D)
-    scores = torch.bmm(k, q.transpose(1, 2)).float() * size**-0.5  # (B H, M, S)
-    if mask is not None:
-        scores = scores.unflatten(0, (batch, heads)) + mask.transpose(2, 3)  # (B, H, M, S)
-        scores = scores.flatten(0, 1)
-    weights = dropout(scores.softmax(dim=1).to(v.dtype), p, training=True)
-    return torch.bmm(weights.transpose(1, 2), v).unflatten(0, (batch, heads))
 
 
 class _Layer(nn.Module):
@@ -200,5 +138,5 @@ class Decoder(nn.Module):
 
 def additive_mask(padding: Tensor) -> Tensor:
     """Mask (B, 1, 1, S) for attention scores: minus infinity where `padding` (B, S) is True."""
-    zeros = torch.zeros(padding.shape, device=padding.device)
-    return zeros.masked_fill_(padding, float("-inf"))[:, None, None, :]  # (B, 1, 1, S)
+    zeros = torch.zeros(padding.shape[::-1], device=padding.device)  # (S, B), as CPUs read it
+    return zeros.masked_fill_(padding.t(), float("-inf")).t()[:, None, None, :]  # (B, 1, 1, S)

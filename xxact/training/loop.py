@@ -231,7 +231,8 @@ class Training:
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step; this process's share of its loss, detached, still on the device."""
-        self.model.train()
+        if not self.model.training:  # as an evaluation leaves it
+            self.model.train()
         random = self.seed * 1_000_003 + step
         generator = torch.Generator(device=self.engine.device).manual_seed(random)  # masks
         slots = self.sampler.batch(step)

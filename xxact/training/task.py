@@ -32,7 +32,11 @@ Contrast = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def seed_dropout(seed: int, part: Part) -> None:
     """Let what is drawn next follow from `seed` and the part of the batch alone."""
-    torch.manual_seed(seed + 1_000_000_007 * part.number)
+    number = seed + 1_000_000_007 * part.number
+    # `torch.manual_seed` would note the whole call stack for each kind of device that is not used.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
 
 
 def targets_of(spec: RunSpec, store: Store) -> list[Target]:

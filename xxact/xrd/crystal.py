@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xxact.compiled import compiled
 from xxact.errors import UserError
-from xxact.xrd.compiled import compiled
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

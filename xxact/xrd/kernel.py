@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from xxact.xrd.compiled import compiled, inlined
+from xxact.compiled import compiled, inlined
 
 MERGE_TOLERANCE_DEG = 1e-5
 MIN_RELATIVE_INTENSITY = 1e-5  # of the strongest reflection in range

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xxact.compiled import compiled
 from xxact.errors import UserError
-from xxact.xrd.compiled import compiled
 from xxact.xrd.grid import N_POINTS, TWO_THETA_MIN_DEG, TWO_THETA_STEP_DEG
 from xxact.xrd.reflections import reflections
 

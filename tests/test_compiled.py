@@ -6,7 +6,7 @@ import sys
 
 import numba
 
-from xxact.xrd.compiled import compiled
+from xxact.compiled import compiled
 
 
 def test_kernels_compile_without_a_place_for_the_cache(monkeypatch):
