@@ -60,6 +60,8 @@ class Attention(nn.Module):
         return parts.permute(2, 0, 3, 1, 4).unbind(0)
 
     def _projection(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        if stop - start == 3:
+            return self.in_proj_weight, self.in_proj_bias
         rows = slice(start * self.width, stop * self.width)
         return self.in_proj_weight[rows], self.in_proj_bias[rows]
 
@@ -93,8 +95,8 @@ class _Attend(torch.autograd.Function):
         ctx.dtype, ctx.packed = q.dtype, kv is None
         width = len(q) // 3 if kv is None else len(q)
         first = width if kv is None else 0
-        q = q.float()
-        kv = q if kv is None else kv.float()
+        q = q.detach().float()
+        kv = q if kv is None else kv.detach().float()
         (_, n_queries, batch), n_keys = q.shape, kv.shape[1]
         hidden = torch.zeros(n_keys, batch) if mask is None else mask[:, 0, 0].t().contiguous()
         dropout = (draw_seed(), round(p * N_VALUES)) if p else (0, 0)
@@ -117,4 +119,4 @@ class _Attend(torch.autograd.Function):
 
 
 def _numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.detach().numpy() for tensor in tensors)
+    return tuple(tensor.numpy() for tensor in tensors)

@@ -7,7 +7,7 @@ import ctypes
 
 _LARGE = 1 << 30
 #: glibc's `mallopt` parameters (malloc.h) and their values.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MXFAST = -1, -2, -3, 1
 
 
 def keep_freed_memory() -> None:
@@ -22,3 +22,4 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _LARGE)
         mallopt(_TOP_PAD, 64 << 20)
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # the most that glibc takes
+        mallopt(_MXFAST, 0)  # small pieces would be gathered up each time a large one is freed
