@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from xxact.models import kernel
 from xxact.models.dropout import N_VALUES, draw_seed, on_cpu
@@ -108,7 +107,6 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, kv, weights = ctx.saved_tensors
         dq = torch.zeros_like(q)
