@@ -156,6 +156,7 @@ class Project:
         for name in ("xxact", "experiments", "slurm"):
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore)
+        shutil.copy(REPOSITORY / ".gitignore", folder)  # compiled kernels are no changes
         for name, gpus in (("one", 1), ("two", 2)):
             path = folder / "experiments" / "scales" / f"{name}.yaml"
             path.write_text(SCALE.replace("GPUS", str(gpus)))
