@@ -83,6 +83,15 @@ def test_hidden_keys_have_no_weight_however_large_the_others_scores(inputs):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_not_finite_shows(inputs):
+    q, kv, mask, _ = inputs
+    with torch.no_grad():
+        q[0, 1, 2] = torch.nan
+        out = _Attend.apply(q, kv, mask, HEADS, 0.0)
+    assert out[:SIZE, 1, 2].isnan().all()
+    assert out.isnan().sum() == SIZE
+
+
 def test_rate_of_dropped_weights():
     shape = 64, 4, 40
     torch.manual_seed(0)

@@ -46,7 +46,7 @@ def _exp2(y):
     r = y - n
     p = _ONE + r * (_C1 + r * (_C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * _C6)))))
     power = np.int32((np.int32(n) + _EXPONENT_BIAS) << _EXPONENT_SHIFT).view(np.float32)
-    return p * power if y > _LEAST_EXPONENT else _ZERO
+    return _ZERO if y <= _LEAST_EXPONENT else p * power  # NaN stays NaN
 
 
 @compiled
