@@ -86,10 +86,10 @@ def test_hidden_keys_have_no_weight_however_large_the_others_scores(inputs):
 def test_what_is_not_finite_shows(inputs):
     q, kv, mask, _ = inputs
     with torch.no_grad():
-        q[0, 1, 2] = torch.nan
+        kv[0, 1, 2] = torch.nan  # one key of one head
         out = _Attend.apply(q, kv, mask, HEADS, 0.0)
-    assert out[:SIZE, 1, 2].isnan().all()
-    assert out.isnan().sum() == SIZE
+    assert out[:SIZE, :, 2].isnan().all()
+    assert out.isnan().sum() == SIZE * QUERIES
 
 
 def test_rate_of_dropped_weights():
