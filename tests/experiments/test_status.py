@@ -19,8 +19,21 @@ Traceback (most recent call last):
 torch.OutOfMemoryError: CUDA out of memory
 srun: error: localhost: task 0: Exited with exit code 1
 """
+OF_A_GROUP = """\
+[rank3]: Traceback (most recent call last):
+[rank3]:   File "loop.py", line 1, in run
+[rank3]: torch.OutOfMemoryError: CUDA out of memory
+srun: error: localhost: task 3: Exited with exit code 1
+"""
+# srun does not always tell of the task that was killed: it may know of the other one first
+LOST = """\
+[rank0]:     work.wait()
+[rank0]: RuntimeError: [gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer.
+srun: error: localhost: task 0: Exited with exit code 1
+"""
 KILLED = """\
 step     49/976     4:45 left
+[rank0]: RuntimeError: [gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:12461
 srun: error: localhost: task 1: Killed
 srun: error: localhost: task 0: Terminated
 slurmstepd-localhost: error: *** STEP 8.0 ON localhost CANCELLED AT 2026-11-22T18:33:51 ***
@@ -48,6 +61,15 @@ def write_log(run, text, task=0):
     [
         (CLEAN, "error: cannot write the checkpoint; free some space"),
         (TRACEBACK, "torch.OutOfMemoryError: CUDA out of memory"),
+        (OF_A_GROUP, "torch.OutOfMemoryError: CUDA out of memory"),
+        (
+            LOST,
+            "RuntimeError: [gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer.",
+        ),
+        (
+            "srun: error: localhost: task 1: Killed\n" + LOST,
+            "srun: error: localhost: task 1: Killed",
+        ),
         (KILLED, "srun: error: localhost: task 1: Killed"),
         (TIMEOUT, "slurmstepd: error: *** STEP 8.0 CANCELLED DUE TO TIME LIMIT ***"),
         ("one\ntwo\n", "two"),

@@ -30,8 +30,12 @@ ACTIVE = (
     "REQUEUED",
     "REQUEUE_HOLD",
 )
+#: What torch puts before each line of a traceback in a group of processes.
+_RANK = re.compile(r"^\[rank\d+\]: ")
 #: An error as a program's own message or as Python's last words.
 _ERROR = re.compile(r"^(error: |[\w.]*(Error|Exception|Exit|Interrupt)\b:?)")
+#: What gloo and NCCL say in a task when another one is gone, which is where the cause is.
+_LOST_PEER = re.compile(r"by peer|remote (worker|process)")
 #: How a process ended, as srun tells it: killed, out of memory, by which signal.
 _TASK_ENDED = re.compile(r"^srun: error: \S+ tasks? ")
 
@@ -137,17 +141,20 @@ def last_error(run: Run, job: Job) -> str:
     """The line of the job's logs that says best why it failed."""
     logs = sorted(log_folder(run).glob(f"{job.id}_*_log.err"))
     lines = [
-        line.strip()
+        _RANK.sub("", line).strip()
         for log in logs
         for line in log.read_text(errors="replace").splitlines()
         if line.strip()
     ]
-    told = [line for line in lines if _ERROR.match(line)]
-    # tasks that are terminated in the wake of another one say nothing of the cause
+    errors = [line for line in lines if _ERROR.match(line)]
+    told = [line for line in errors if not _LOST_PEER.search(line)]
+    # tasks that are terminated in the wake of another one say nothing of the cause, and one that
+    # exits has told it
     ended = [line for line in lines if _TASK_ENDED.match(line) and "Terminated" not in line]
+    by_signal = [line for line in ended if "Exited" not in line]
     other = [line for line in lines if "error" in line.lower() and "Terminated" not in line]
-    best = told or ended or other or lines or [f"no log in {log_folder(run)}"]
-    return best[-1]
+    best = told or by_signal or errors or ended or other or lines
+    return best[-1] if best else f"no log in {log_folder(run)}"
 
 
 def _from_queue() -> dict[tuple[str, str], JobState]:
