@@ -202,7 +202,7 @@ def pretraining(generator):
 
 def test_pretraining_terms(pretraining):
     model, batch, mask = pretraining
-    c = model.encode_composition(batch).values[:, 0].detach().double().numpy()
+    c = model.encode_composition(batch).cls.detach().double().numpy()
     x = model.encode_xrd(batch.pattern)[:, 0].detach().double().numpy()
     contrastive = naive_contrastive(c, x, 0.07)
     fused = model.fuse(model.encode_xrd(batch.pattern, mask), model.encode_composition(batch))

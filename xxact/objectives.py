@@ -136,7 +136,7 @@ def paired_embeddings(model: XxactNN, batch: Batch, kind: str) -> tuple[Tensor, 
     Computed as in `pretraining_loss`: with the same dropout when the generator starts the same.
     """
     composition = model.encode_composition(batch, cls_only="mxm" not in kind)
-    return composition.values[:, 0], model.encode_xrd(batch.pattern, cls_only=True)[:, 0]
+    return composition.cls, model.encode_xrd(batch.pattern, cls_only=True)[:, 0]
 
 
 def pretraining_loss(
@@ -159,7 +159,7 @@ def pretraining_loss(
     composition = model.encode_composition(batch, cls_only=not masked)
     if "contrastive" in kind:
         xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
-        terms["contrastive"] = contrast(composition.values[:, 0], xrd[:, 0], model.temperature)
+        terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
     if masked:
         terms["mxm"] = share * _masked_modelling(model, batch, composition, mask)
     return {"loss": sum(terms.values()), **terms}

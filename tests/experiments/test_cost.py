@@ -71,7 +71,8 @@ def tally(name: str, objective: str, batch_size: int) -> cost.Tally:
 
 @pytest.mark.parametrize(("name", "objective"), CASES)
 def test_parameters_and_flops_are_those_that_pytorch_counts(name, objective, monkeypatch):
-    monkeypatch.setattr("xxact.models.attention.on_cpu", lambda tensor: False)
+    for module in ("attention", "composition"):
+        monkeypatch.setattr(f"xxact.models.{module}.on_cpu", lambda tensor: False)
     model, _, loss = make(name, objective, batch_size=4)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loss().backward()
@@ -98,7 +99,7 @@ def as_on_a_gpu(monkeypatch):
     def dropout(x, p=0.5, training=True, inplace=False):
         return torch.native_dropout(x, p, True)[0] if training else x
 
-    for module in ("attention", "dropout", "pxrdpiayn"):
+    for module in ("attention", "composition", "dropout", "pxrdpiayn"):
         monkeypatch.setattr(f"xxact.models.{module}.on_cpu", lambda tensor: False)
     monkeypatch.setattr(F, "dropout", dropout)
     monkeypatch.setattr(F, "layer_norm", lambda x, *rest: layer_norm(x.float(), *rest))

@@ -1,6 +1,8 @@
 """The composition encoder and CrabNet against element-by-element formulas."""
 
 import math
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,6 +18,12 @@ from xxact.models.spec import CompositionSpec
 
 SMALL = CompositionSpec(width=16, layers=2, heads=2, feedforward=24)
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def padded_values(encoder, elements, fractions):
+    """Outputs (B, S, W) of the encoder."""
+    tokens = encoder(elements, fractions)
+    return tokens.padded(tokens.values)
 
 
 def test_fraction_encoding_is_crabnets():
@@ -67,14 +75,15 @@ def test_scalers_start_at_one():
 
 def test_padding_and_order_do_not_matter(batch):
     encoder = CompositionEncoder(SMALL, cls=True).eval()
-    want = encoder(batch.elements, batch.fractions).values
+    want = padded_values(encoder, batch.elements, batch.fractions)
     wider = [nn.functional.pad(x, (0, 3)) for x in (batch.elements, batch.fractions)]
-    got = encoder(*wider)
+    got = padded_values(encoder, *wider)
     held = ~encoder(batch.elements, batch.fractions).padding
-    torch.testing.assert_close(got.values[:, : want.shape[1]][held], want[held], **NEAR)
-    assert got.padding[:, -3:].all()
-    assert not got.padding[:, :2].any()
-    flipped = encoder(batch.elements.flip(1), batch.fractions.flip(1)).values
+    torch.testing.assert_close(got[:, : want.shape[1]][held], want[held], **NEAR)
+    padding = encoder(*wider).padding
+    assert padding[:, -3:].all()
+    assert not padding[:, :2].any()
+    flipped = padded_values(encoder, batch.elements.flip(1), batch.fractions.flip(1))
     torch.testing.assert_close(flipped[:, 0], want[:, 0], **NEAR)
     torch.testing.assert_close(
         flipped[:, 1:].flip(1)[held[:, 1:]], want[:, 1:][held[:, 1:]], **NEAR
@@ -83,9 +92,34 @@ def test_padding_and_order_do_not_matter(batch):
 
 def test_cls_alone_equals_full_output(batch):
     encoder = CompositionEncoder(SMALL, cls=True).eval()
-    full = encoder(batch.elements, batch.fractions).values
-    alone = encoder(batch.elements, batch.fractions, cls_only=True).values
-    torch.testing.assert_close(alone, full[:, :1], **NEAR)
+    full = padded_values(encoder, batch.elements, batch.fractions)
+    alone = encoder(batch.elements, batch.fractions, cls_only=True)
+    assert len(alone.values) == len(batch.elements)
+    torch.testing.assert_close(alone.cls, full[:, 0], **NEAR)
+
+
+@pytest.mark.parametrize("cls", [False, True])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_packed_and_padded_tokens_have_the_same_outputs_and_gradients(cls, norm_first, batch):
+    """The path of CPUs against that of accelerators, with the same weights."""
+    torch.manual_seed(0)
+    spec = replace(SMALL, norm_first=norm_first, dropout=0.0)
+    encoder = CompositionEncoder(spec, cls=cls)
+    weight = torch.randn(len(batch.elements), batch.elements.shape[1] + cls, SMALL.width)
+
+    def output_and_gradients():
+        encoder.zero_grad()
+        tokens = encoder(batch.elements, batch.fractions)
+        values = tokens.padded(tokens.values).masked_fill(tokens.padding[..., None], 0.0)
+        (values * weight).sum().backward()
+        return tokens, values, [parameter.grad.clone() for parameter in encoder.parameters()]
+
+    packed, got, got_gradients = output_and_gradients()
+    with patch("xxact.models.composition.on_cpu", lambda tensor: False):
+        padded, want, want_gradients = output_and_gradients()
+    assert (packed.packing is None, padded.packing is None) == (False, True)
+    torch.testing.assert_close(got, want, **NEAR)
+    torch.testing.assert_close(got_gradients, want_gradients, **NEAR)
 
 
 def test_padding_row_gets_no_gradient(batch, small_model):
@@ -116,7 +150,7 @@ def test_crabnet_averages_over_the_elements(batch, small_model):
     model = small_model("crabnet").eval()
     tokens = model.features(batch)
     value, logits, embedding = [], [], []
-    for row, padding in zip(tokens.values, tokens.padding, strict=True):
+    for row, padding in zip(tokens.padded(tokens.values), tokens.padding, strict=True):
         elements = row[~padding]
         out = model.heads["formation_energy_per_atom"](elements).mean(0)
         value.append(out[0] * torch.sigmoid(out[2]))
