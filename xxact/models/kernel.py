@@ -68,8 +68,8 @@ def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights
     `kv` and `mask` (columns,). Samples that have fewer come last, so that a pair (i, j) exists for
     the first of them. Rows of keys and values are the 2 W of `kv` from `first` on. `mask` is added
     to scores; `dropped` of 65536 weights are dropped. Fills `weights` (heads, queries, keys, B),
-    before dropout, and `out`. Arrays are float32, starts uint64: an index that may be negative is
-    looked at, one by one.
+    before dropout, and `out`. Arrays are float32, starts uint64: where an index might be negative,
+    no SIMD is used.
     """
     _, n_queries, n_keys, batch = weights.shape
     width = len(out)
@@ -160,6 +160,7 @@ def attend_backward(
                 for j in range(n_keys):
                     from_j, n = k_starts[j], min(n_i, k_starts[j + 1] - k_starts[j])
                     slope, kept = slopes[j], used[j]
+                    # apart: first comes a look at whether any of a loop's arrays overlap
                     for b in range(n):
                         query_sum[from_i + b] += slope[b] * key[from_j + b]
                     for b in range(n):
