@@ -268,8 +268,8 @@ class Ours(Measured):
     def flops(self) -> int:
         """Model FLOPs of one step, forward and backward.
 
-        Attention is computed in torch's own operations meanwhile: they alone are counted. Where
-        compositions come without padding, which is on a CPU, its share of 1 % in them is left out.
+        Attention is computed in torch's own operations meanwhile: they alone are counted. On a CPU
+        compositions are packed, and their attention, 1 % of their FLOPs, is left out.
         """
         from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode

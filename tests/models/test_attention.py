@@ -7,6 +7,8 @@ import torch
 from xxact.models import kernel
 from xxact.models.attention import Attention, _Attend
 from xxact.models.dropout import N_VALUES
+from xxact.models.layers import additive_mask
+from xxact.models.packing import pack
 
 HEADS, SIZE, QUERIES, KEYS, BATCH = 2, 5, 3, 5, 7
 WIDTH = HEADS * SIZE
@@ -115,6 +117,34 @@ def test_rate_of_dropped_weights():
     assert kept == pytest.approx(1 - p, abs=5 * (p * (1 - p) / n) ** 0.5)
     again = attend(packed, None, None, 4, p)[::4]
     assert not torch.equal(out, again)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("first_alone", [False, True])
+def test_packed_tokens_attend_as_padded_ones_with_the_same_dropout(p, first_alone):
+    """Samples come longest first, so that both ways draw the same weights to drop."""
+    torch.manual_seed(0)
+    lengths = torch.tensor([5, 5, 4, 2, 2, 1, 1])
+    padding = torch.arange(KEYS) >= lengths[:, None]  # (B, M)
+    attention = Attention(WIDTH, HEADS, dropout=p)
+    x = torch.randn(BATCH, KEYS, WIDTH)
+    packing = pack(padding)
+    rows = packing.pack(x)  # (T, W)
+    n_queries, n_rows = (1, BATCH) if first_alone else (KEYS, len(rows))
+    weight = torch.randn(BATCH, n_queries, WIDTH) * ~padding[:, :n_queries, None]
+
+    def outcome(queries, memory, mask, weight):
+        torch.manual_seed(5)
+        out = attention(queries, memory if first_alone else None, mask)
+        gradients = torch.autograd.grad((out * weight).sum(), list(attention.parameters()))
+        return out.detach(), gradients
+
+    want, want_gradients = outcome(x[:, :n_queries], x, additive_mask(padding), weight)
+    turns = pack(padding[:, :n_queries])
+    got, got_gradients = outcome(rows[:n_rows], rows, packing, turns.pack(weight))
+    held = ~padding[:, :n_queries]
+    torch.testing.assert_close(turns.unpack(got)[held], want[held], **TOLERANCE)
+    torch.testing.assert_close(got_gradients, want_gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_evaluation_draws_no_random_numbers():

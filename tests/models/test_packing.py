@@ -50,11 +50,19 @@ def test_unpacking_undoes_packing(padding):
     x = torch.randn(*padding.shape, 3)
     got = packing.unpack(packing.pack(x))
     assert torch.equal(got[~padding], x[~padding])
-    n_first = int(packing.starts[1])
-    got = packing.unpack(packing.pack(x)[:n_first])
-    assert int(got.any(dim=2).sum()) == n_first
-    for sample, hidden in enumerate(padding):
-        for first in (~hidden).nonzero()[:1]:
-            assert torch.equal(got[sample, first], x[sample, first])
-    assert packing.starts_of(n_first).tolist() == [0, n_first]
-    assert packing.starts_of(len(packing.places)).tolist() == packing.starts.tolist()
+
+
+def test_first_tokens_are_in_the_samples_own_order():
+    padding = torch.tensor(PADDINGS["lengths 1 to 4"], dtype=torch.bool)
+    x = torch.randn(*padding.shape, 3)
+    packing = pack(padding)
+    assert torch.equal(packing.first(packing.pack(x)), x[:, 0])
+
+
+def test_rows_that_break_up_a_turn_are_refused(padding):
+    packing = pack(padding)
+    starts = packing.starts.tolist()
+    assert packing.starts_of(starts[1]).tolist() == starts[:2]
+    assert packing.starts_of(len(packing.places)).tolist() == starts
+    with pytest.raises(ValueError, match=f"{starts[1] - 1} rows are not whole turns"):
+        packing.starts_of(starts[1] - 1)

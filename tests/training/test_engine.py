@@ -1,5 +1,7 @@
 """Engines: what they are asked for decides how a run is computed, not what comes out."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -25,6 +27,16 @@ def test_checkpointed_activations_change_nothing(objective, make_spec, tiny_stor
     engine = {"activation_checkpointing": True}
     again, _ = steps(make_spec(objective=objective, engine=engine), tiny_store, tmp_path)
     assert again == plain
+
+
+@pytest.mark.parametrize("kind", ["xxact_nn", "crabnet"])
+def test_compiled_blocks_change_nothing(kind, make_spec, tiny_store, tmp_path, monkeypatch):
+    """Traced by the compiler, and run as traced: what it makes of that is not ours."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
+    plain, _ = steps(make_spec(kind=kind, dropout=0.0), tiny_store, tmp_path)
+    spec = make_spec(kind=kind, dropout=0.0, engine={"compile": True})
+    compiled, _ = steps(spec, tiny_store, tmp_path)
+    assert compiled == pytest.approx(plain, rel=1e-5)
 
 
 def test_dropout_is_the_same_when_embeddings_are_computed_twice(make_spec, tiny_store, tmp_path):

@@ -35,7 +35,9 @@ _RANK = re.compile(r"^\[rank\d+\]: ")
 #: An error as a program's own message or as Python's last words.
 _ERROR = re.compile(r"^(error: |[\w.]*(Error|Exception|Exit|Interrupt)\b:?)")
 #: What gloo and NCCL say in a task when another one is gone, which is where the cause is.
-_LOST_PEER = re.compile(r"by peer|remote (worker|process)")
+_LOST_PEER = re.compile(
+    r"by peer|remote (worker|process)|unexpectedly closed|Timed out waiting|failed to recv"
+)
 #: How a process ended, as srun tells it: killed, out of memory, by which signal.
 _TASK_ENDED = re.compile(r"^srun: error: \S+ tasks? ")
 

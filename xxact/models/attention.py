@@ -71,16 +71,16 @@ class Attention(nn.Module):
         self, x: Tensor, memory: Tensor | None, mask: Tensor | None, p: float
     ) -> Tensor:
         starts = [_even_starts(sequences) for sequences in (x, x if memory is None else memory)]
-        hidden = None if mask is None else mask[:, 0, 0].t().reshape(-1)  # (M B,)
+        mask = None if mask is None else mask[:, 0, 0].t().reshape(-1)  # (M B,)
         memory = None if memory is None else _batch_second(memory)
-        out = self._by_columns(_batch_second(x), memory, hidden, *starts, p)  # (S B, W)
+        out = self._by_columns(_batch_second(x), memory, mask, *starts, p)  # (S B, W)
         return out.view(x.shape[1], len(x), -1).transpose(0, 1)  # (B, S, W)
 
     def _by_columns(
         self,
         x: Tensor,
         memory: Tensor | None,
-        hidden: Tensor | None,
+        mask: Tensor | None,
         x_starts: np.ndarray,
         memory_starts: np.ndarray,
         p: float,
@@ -90,11 +90,11 @@ class Attention(nn.Module):
             q, kv = self._channels(x, 0, 3), None  # (3 W, T)
         else:
             q, kv = self._channels(x, 0, 1), self._channels(memory, 1, 3)  # (W, T), (2 W, U)
-        out = _Attend.apply(q, kv, hidden, x_starts, memory_starts, self.heads, p)  # (W, T)
+        out = _Attend.apply(q, kv, mask, x_starts, memory_starts, self.heads, p)  # (W, T)
         return self.out_proj(out.t())
 
     def _channels(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """Those asked for of tokens (T, W), packed with the channels first: (n W, T)."""
+        """Those asked for of tokens (T, W), joint, with the channels first: (n W, T)."""
         weight, bias = self._projection(start, stop)
         return torch.addmm(bias[:, None], weight, x.t())
 
@@ -110,31 +110,31 @@ def _batch_second(x: Tensor) -> Tensor:
 
 
 class _Attend(torch.autograd.Function):
-    """Attention in float32 of packed projections: of queries (W, T) and of keys and values (2 W,
-    U), or of all three (3 W, T) and None. Starts and `hidden` (U,) are as in `kernel.attend`."""
+    """Attention in float32 of joint projections: of queries (W, T) and of keys and values (2 W, U),
+    or of all three (3 W, T) and None. Starts and `mask` (U,) or None are as in `kernel.attend`."""
 
     @staticmethod
     def forward(
         ctx: Any,
         q: Tensor,
         kv: Tensor | None,
-        hidden: Tensor | None,
+        mask: Tensor | None,
         q_starts: np.ndarray,
         kv_starts: np.ndarray,
         heads: int,
         p: float,
     ) -> Tensor:
-        ctx.dtype, ctx.packed = q.dtype, kv is None
+        ctx.dtype, ctx.joint = q.dtype, kv is None
         width = len(q) // 3 if kv is None else len(q)
         first = width if kv is None else 0
         q = q.detach().float()
         kv = q if kv is None else kv.detach().float()
-        hidden = torch.zeros(kv.shape[1]) if hidden is None else hidden
+        mask = torch.zeros(kv.shape[1]) if mask is None else mask
         dropout = (draw_seed(), round(p * N_VALUES)) if p else (0, 0)
         weights = torch.empty(heads, len(q_starts) - 1, len(kv_starts) - 1, int(kv_starts[1]))
         out = torch.zeros(width, q.shape[1])
         ctx.options = q_starts, kv_starts, first, heads, *dropout
-        kernel.attend(*_numpy(q, kv, hidden), *ctx.options, *_numpy(weights, out))
+        kernel.attend(*_numpy(q, kv, mask), *ctx.options, *_numpy(weights, out))
         ctx.save_for_backward(q, kv, weights)
         return out
 
@@ -142,10 +142,10 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, kv, weights = ctx.saved_tensors
         dq = torch.zeros_like(q)
-        dkv = dq if ctx.packed else torch.zeros_like(kv)
+        dkv = dq if ctx.joint else torch.zeros_like(kv)
         given = _numpy(gradient.float().contiguous(), q, kv)
         kernel.attend_backward(*given, *ctx.options, *_numpy(weights, dq, dkv))
-        dkv = None if ctx.packed else dkv.to(ctx.dtype)
+        dkv = None if ctx.joint else dkv.to(ctx.dtype)
         return dq.to(ctx.dtype), dkv, None, None, None, None, None
 
 

@@ -40,10 +40,10 @@ class Tokens(NamedTuple):
     @property
     def cls(self) -> Tensor:
         """The leading [CLS] (B, W)."""
-        return self.padded(self.values)[:, 0]
+        return self.values[:, 0] if self.packing is None else self.packing.first(self.values)
 
     def padded(self, x: Tensor) -> Tensor:
-        """`x`, which has a row for each of `values`, as (B, S, ...)."""
+        """`x`, a row for each of `values`, as (B, S, W); not where these are the [CLS] alone."""
         return x if self.packing is None else self.packing.unpack(x)
 
 
@@ -53,6 +53,7 @@ class CompositionEncoder(nn.Module):
     def __init__(self, spec: CompositionSpec, cls: bool) -> None:
         super().__init__()
         self.spec = spec
+        self.packs = True  # on a CPU; compiled layers, which want shapes that stay, turn it off
         self.table = nn.Embedding(N_ELEMENTS, spec.element_width, padding_idx=0)
         self.projection = nn.Linear(spec.element_width, spec.width)
         self.element_scale = nn.Parameter(torch.ones(1))
@@ -80,7 +81,7 @@ class CompositionEncoder(nn.Module):
         padding = elements == 0  # (B, E)
         if self.cls is not None:
             padding = F.pad(padding, (1, 0), value=False)  # (B, 1 + E)
-        compute = self._packed if on_cpu(elements) else self._padded
+        compute = self._packed if self.packs and on_cpu(elements) else self._padded
         return compute(elements, fractions, padding, cls_only)
 
     def _padded(
@@ -115,9 +116,9 @@ def fraction_encoding(resolution: int, width: int) -> Tensor:
 
 
 def fraction_index(fractions: Tensor, resolution: int) -> Tensor:
-    """Rows (B, E, 2) of the encoding for fractions (B, E): linear, and of 0.0025 log2(f)^2."""
+    """Rows (..., 2) of the encoding for fractions (...): linear, and of 0.0025 log2(f)^2."""
     logarithmic = 0.0025 * torch.log2(fractions) ** 2
-    both = torch.stack((fractions, logarithmic), dim=-1)  # (B, E, 2)
+    both = torch.stack((fractions, logarithmic), dim=-1)  # (..., 2)
     return (both.clamp(1 / resolution, 1) * resolution).round().long() - 1
 
 

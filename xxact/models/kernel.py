@@ -65,17 +65,18 @@ def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights
 
     Query number i of the samples is in the columns from `q_starts[i]` to `q_starts[i + 1]` of `q`
     (at least W, columns) and `out` (W, columns), key and value number j from `k_starts[j]` on of
-    `kv` and `mask` (columns,). Samples that have fewer come last, so that a pair (i, j) exists for
-    the first of them. Rows of keys and values are the 2 W of `kv` from `first` on. `mask` is added
-    to scores; `dropped` of 65536 weights are dropped. Fills `weights` (heads, queries, keys, B),
-    before dropout, and `out`. Arrays are float32, starts uint64: where an index might be negative,
-    no SIMD is used.
+    `kv` and `mask` (columns,). Samples with fewer come last: the pair (i, j) exists for as many as
+    the shorter of both has columns. Rows of keys and values are the 2 W of `kv` from `first` on.
+    `mask` is added to scores; `dropped` of 65536 weights are dropped. Fills `weights` (heads,
+    queries, keys, B), before dropout, and adds to `out`. Arrays are float32, starts uint64: where
+    an index might be negative, no SIMD is used.
     """
     _, n_queries, n_keys, batch = weights.shape
     width = len(out)
     size = width // heads
     scale = _LOG2_E / np.float32(math.sqrt(size))
     rest = np.float32(65536 / (65536 - dropped))
+    lengths = k_starts[1:] - k_starts[:-1]
     top, norm = np.empty(batch, np.float32), np.empty(batch, np.float32)
     used = np.empty((n_keys, batch), np.float32)  # weights after dropout
     for h in range(heads):
@@ -84,7 +85,7 @@ def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights
             from_i, n_i = q_starts[i], q_starts[i + 1] - q_starts[i]
             top[:], norm[:] = _MINUS_INFINITY, _ZERO
             for j in range(n_keys):
-                from_j, n = k_starts[j], min(n_i, k_starts[j + 1] - k_starts[j])
+                from_j, n = k_starts[j], min(n_i, lengths[j])
                 score = weights[h, i, j]
                 score[:] = _ZERO
                 for c in channels:
@@ -96,21 +97,20 @@ def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights
                     top[b] = max(top[b], score[b])
             for j in range(n_keys):
                 weight = weights[h, i, j]
-                for b in range(min(n_i, k_starts[j + 1] - k_starts[j])):
+                for b in range(min(n_i, lengths[j])):
                     weight[b] = _exp2(weight[b] - top[b])
                     norm[b] += weight[b]
             for j in range(n_keys):
                 weight, kept = weights[h, i, j], used[j]
                 start = np.uint64(((h * n_queries + i) * n_keys + j) * batch)
-                for b in range(min(n_i, k_starts[j + 1] - k_starts[j])):
+                for b in range(min(n_i, lengths[j])):
                     keep = _random_word(seed, start + b) >> _SHIFT_48 >= np.uint64(dropped)
                     weight[b] /= norm[b]
                     kept[b] = weight[b] * rest if keep else _ZERO
             for c in channels:
                 value_sum, value = out[c], kv[first + width + c]
-                value_sum[from_i : from_i + n_i] = _ZERO
                 for j in range(n_keys):
-                    from_j, n = k_starts[j], min(n_i, k_starts[j + 1] - k_starts[j])
+                    from_j, n = k_starts[j], min(n_i, lengths[j])
                     kept = used[j]
                     for b in range(n):
                         value_sum[from_i + b] += kept[b] * value[from_j + b]
@@ -120,13 +120,14 @@ def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights
 def attend_backward(
     gradient, q, kv, q_starts, k_starts, first, heads, seed, dropped, weights, dq, dkv
 ):
-    """Gradients of `attend` for that of its output (W, columns): fills the rows of queries in
-    `dq`, and adds to those of keys and values in `dkv`; shapes and layout as of `q` and `kv`."""
+    """Gradients of `attend` for that of its output (W, columns): adds to the rows of queries in
+    `dq`, and to those of keys and values in `dkv`; shapes and layout as of `q` and `kv`."""
     _, n_queries, n_keys, batch = weights.shape
     width = len(gradient)
     size = width // heads
     scale = _ONE / np.float32(math.sqrt(size))
     rest = np.float32(65536 / (65536 - dropped))
+    lengths = k_starts[1:] - k_starts[:-1]
     mean = np.empty(batch, np.float32)
     used = np.empty((n_keys, batch), np.float32)  # weights after dropout
     slopes = np.empty((n_keys, batch), np.float32)  # of the weights, then of the scores
@@ -136,7 +137,7 @@ def attend_backward(
             from_i, n_i = q_starts[i], q_starts[i + 1] - q_starts[i]
             mean[:] = _ZERO
             for j in range(n_keys):
-                from_j, n = k_starts[j], min(n_i, k_starts[j + 1] - k_starts[j])
+                from_j, n = k_starts[j], min(n_i, lengths[j])
                 slope, weight, kept = slopes[j], weights[h, i, j], used[j]
                 slope[:] = _ZERO
                 for c in channels:
@@ -151,16 +152,15 @@ def attend_backward(
                     mean[b] += slope[b] * weight[b]
             for j in range(n_keys):
                 slope, weight = slopes[j], weights[h, i, j]
-                for b in range(min(n_i, k_starts[j + 1] - k_starts[j])):
+                for b in range(min(n_i, lengths[j])):
                     slope[b] = (slope[b] - mean[b]) * weight[b] * scale
             for c in channels:
                 query, query_sum, upstream = q[c], dq[c], gradient[c]
                 key, key_sum, value_sum = kv[first + c], dkv[first + c], dkv[first + width + c]
-                query_sum[from_i : from_i + n_i] = _ZERO
                 for j in range(n_keys):
-                    from_j, n = k_starts[j], min(n_i, k_starts[j + 1] - k_starts[j])
+                    from_j, n = k_starts[j], min(n_i, lengths[j])
                     slope, kept = slopes[j], used[j]
-                    # apart: first comes a look at whether any of a loop's arrays overlap
+                    # three loops: in one, looking which of its arrays overlap takes longer
                     for b in range(n):
                         query_sum[from_i + b] += slope[b] * key[from_j + b]
                     for b in range(n):

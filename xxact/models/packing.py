@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: What numbers of packed tokens are multiples of: oneDNN compiles each product for its sizes, which
-#: takes longer than the product, and keeps a thousand.
+#: Numbers of packed tokens are multiples of this, or B S: oneDNN compiles each product for its
+#: sizes, which takes longer than the product, and keeps a thousand.
 _MULTIPLE = 16
 
 
 class Packing(NamedTuple):
     """Where the tokens of a padded batch (B, S) lie in its packed form of T rows.
 
-    The first token of every sample comes first, then the second ones, and so on. Samples are
-    ordered by their number of tokens, longest first: those that have another token are always the
-    first ones, and each is at the same place among the tokens of every turn. A few rows of padding
-    come last, so that there are few values of T.
+    Turn t holds token t of every sample that has one. Samples are in one order, longest first, so
+    that those of a turn are the first ones of the turn before. A few rows of padding come last, so
+    that there are few values of T.
     """
 
     places: Tensor  # (T,) int64, of the packed tokens among the B S padded ones
@@ -36,13 +35,20 @@ class Packing(NamedTuple):
         return x.flatten(0, 1).index_select(0, self.places)
 
     def unpack(self, x: Tensor) -> Tensor:
-        """Tokens (T, W) in their places (B, S, W), zeros elsewhere; also of the first of them."""
+        """Tokens (T, W) in their places (B, S, W); padding holds zeros or what `x` has for it."""
         padded = x.new_zeros(self.shape.numel(), x.shape[-1])  # (B S, W)
-        return padded.index_copy(0, self.places[: len(x)], x).view(*self.shape, -1)
+        return padded.index_copy(0, self.places, x).view(*self.shape, -1)
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first token (B, W) of each sample, in the samples' own order, of tokens (T, W)."""
+        return x.index_select(0, self.places[: self.shape[0]].argsort())
 
     def starts_of(self, n: int) -> np.ndarray:
-        """`starts` for the first `n` tokens alone, which are those of whole turns."""
-        return self.starts[: np.searchsorted(self.starts, n) + 1]
+        """`starts` for the first `n` rows alone. Raises `ValueError` where they break up a turn."""
+        starts = self.starts[: np.searchsorted(self.starts, n) + 1]
+        if starts[-1] > n:
+            raise ValueError(f"{n} rows are not whole turns, which end at {self.starts[1:]}")
+        return starts
 
 
 def pack(padding: Tensor) -> Packing:
@@ -53,8 +59,8 @@ def pack(padding: Tensor) -> Packing:
     columns = np.argsort(~held, axis=1, kind="stable")[longest_first]  # (B, S), tokens come first
     places = (longest_first[:, None] * held.shape[1] + columns).T  # (S, B)
     counts = (lengths > np.arange(len(places))[:, None]).sum(axis=1)  # (S,), falling
-    held = np.arange(len(held)) < counts[:, None]  # (S, B)
+    taken = np.arange(len(held)) < counts[:, None]  # (S, B)
     n_spare = -counts.sum() % _MULTIPLE
-    places = np.concatenate((places[held], places[~held][:n_spare]))  # (T,)
+    places = np.concatenate((places[taken], places[~taken][:n_spare]))  # (T,)
     starts = np.concatenate(([0], counts[counts > 0].cumsum()))
     return Packing(torch.from_numpy(places), starts.astype(np.uint64), padding.shape)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from xxact.errors import UserError
+from xxact.models.composition import CompositionEncoder
 from xxact.models.layers import DecoderLayer, EncoderLayer
 from xxact.training.distributed import World, pick_device
 from xxact.training.memory import keep_freed_memory
@@ -180,6 +181,8 @@ def _prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
         # Blocks share their code: each meets training and evaluation, masks, several lengths.
         torch._dynamo.config.recompile_limit = 64
     for block in model.modules():
+        if isinstance(block, CompositionEncoder):
+            block.packs = not spec.compile
         if isinstance(block, EncoderLayer | DecoderLayer):
             if spec.compile:
                 block.forward = torch.compile(block.forward)
