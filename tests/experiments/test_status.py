@@ -67,6 +67,11 @@ def write_log(run, text, task=0):
             "RuntimeError: [gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer.",
         ),
         (
+            "[rank0]: RuntimeError: Timed out waiting 1800000ms for recv operation to complete\n"
+            "srun: error: localhost: task 1: Killed",
+            "srun: error: localhost: task 1: Killed",
+        ),
+        (
             "srun: error: localhost: task 1: Killed\n" + LOST,
             "srun: error: localhost: task 1: Killed",
         ),
