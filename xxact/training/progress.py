@@ -49,7 +49,12 @@ class Progress:
         self.terminal = sys.stderr.isatty()
 
     def start(self, step: int, total: int) -> None:
-        """The run is at `step` of `total` and begins to compute."""
+        """The run is at `step` of `total` and begins to compute.
+
+        What processes that were killed had half written in the folder is removed.
+        """
+        for leftover in self.folder.glob("*.partial"):
+            leftover.unlink()
         self.first, self.total = step, total
         self.began = self.printed = time.monotonic()
         self.written = 0.0
