@@ -90,6 +90,13 @@ class Slurm:
         """State of a job, as RUNNING."""
         return self.job(id)["JobState"]
 
+    def ended(self, id: str) -> bool:
+        """Whether a job is over, and stays so: one that is requeued looks so for a moment."""
+        if self.state(id) not in ENDED:
+            return False
+        time.sleep(3)
+        return self.state(id) in ENDED
+
     def waits(self, id: str) -> bool:
         """Whether a job has been requeued and waits for its time, its last try being over."""
         job = self.job(id)
@@ -214,7 +221,7 @@ class Project:
 
     def finish(self, row: str, id: str, runs: Path, scale: str = "two", seconds: float = 1500.0):
         """Result of a run, when its job has ended well."""
-        wait_for(lambda: self.slurm.state(id) in ENDED, f"{row} to end", seconds)
+        wait_for(lambda: self.slurm.ended(id), f"{row} to end", seconds)
         path = result_path(runs, row, scale)
         assert path.exists(), self.logs(row, runs, scale)
         return read_result(path)

@@ -90,7 +90,7 @@ def reached(step, slurm, id, runs, scale):
 def interrupt(way, id, project, runs, scale):
     """Interrupt job `id`, and start what follows it; the id of that job."""
     slurm = project.slurm
-    if slurm.state(id) in ENDED:
+    if slurm.ended(id):
         return id
     if way == "kill":
         for pid in slurm.tasks(id).values():
@@ -99,7 +99,7 @@ def interrupt(way, id, project, runs, scale):
         slurm.command("scancel", "--signal=USR2", id)
     else:
         slurm.reach_time_limit(id)
-    wait_for(lambda: slurm.waits(id) or slurm.state(id) in ENDED, f"{way} of job {id} to work")
+    wait_for(lambda: slurm.waits(id) or slurm.ended(id), f"{way} of job {id} to work")
     if slurm.waits(id):
         slurm.command("scontrol", "update", f"JobId={id}", "TimeLimit=60")
         slurm.release(id)
