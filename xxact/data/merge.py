@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.compute import Job
+from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
-from xxact.data.source import Source
+from xxact.data.source import Source, TargetColumn
 from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, hash_file, write_atomically
 from xxact.errors import UserError
 
@@ -19,7 +20,7 @@ from xxact.errors import UserError
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     """Stream the shards into the columns, drop repeated ids, write failures and the manifest."""
     shards = [(job, job.directory / f"{k:06d}.npz") for job in jobs for k in range(job.shards)]
-    sizes = _Sizes(shards)
+    sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
     if not sizes.n:
         for _, path in shards:
@@ -29,6 +30,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
             f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
             f"({failures.summary()}); {out / FAILURES} lists each with its reason"
         )
+    classes = {name: ordered_classes(found, name) for name, found in sizes.labels.items()}
     writers = _writers(source, out, sizes)
     parts: Counter[int] = Counter()
     start = 0
@@ -36,13 +38,14 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            parts.update(_append(source, writers, job, shard, keep))
+            parts.update(_append(source, writers, job, shard, keep, classes))
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
     columns = {w.file: w.finish() for w in writers.values()}
     counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
     files = {FAILURES: failures.finish()}
+    counts |= {"targets": {t.name: _described(t, classes) for t in source.targets}}
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
     if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
         counts["unreadable"] = broken
@@ -50,11 +53,22 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
-class _Sizes:
-    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes."""
+def _described(target: TargetColumn, classes: dict[str, list[str]]) -> dict:
+    """What the manifest says of a target: its unit, or its classes."""
+    if target.is_class:
+        return {"unit": "", "classes": classes[target.name]}
+    return {"unit": target.unit}
 
-    def __init__(self, shards: list[tuple[Job, Path]]):
+
+class _Sizes:
+    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes.
+
+    labels: the labels of each class target that kept rows have.
+    """
+
+    def __init__(self, shards: list[tuple[Job, Path]], class_targets: list[str]):
         self.id_bytes = 1
+        self.labels: dict[str, set[str]] = {name: set() for name in class_targets}
         hashes = [np.empty(0, np.uint64)]
         for _, path in shards:
             with np.load(path) as shard:
@@ -68,8 +82,12 @@ class _Sizes:
                 keep = self.keep[start : start + len(shard["id_hash"])]
                 start += len(keep)
                 self.elements += int(shard["n_elements"][keep].sum())
+                for name, found in self.labels.items():
+                    found |= {label.decode() for label in np.unique(shard[f"target_{name}"][keep])}
                 if len(shard["n_reflections"]):
                     self.reflections += int(shard["n_reflections"][keep].sum(dtype=np.int64))
+        for found in self.labels.values():
+            found.discard("")
 
 
 def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
@@ -86,7 +104,7 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
         "part": ("u1", sizes.n),
         "element_offsets": ("i8", sizes.n + 1),
         **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
-        **{f"target_{t.name}": ("f4", sizes.n) for t in source.targets},
+        **{f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets},
     }
     if source.has_source_space_group:
         plan["source_space_group"] = ("u1", sizes.n)
@@ -107,15 +125,19 @@ def _append(
     job: Job,
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
+    classes: dict[str, list[str]],
 ) -> Counter[int]:
     """Append the kept rows of a shard to every column; returns the count of each part."""
     part = shard["part"][keep]
     if job.entry.part is not None:
         part = np.full_like(part, PARTS[job.entry.part])
     writers["part"].append(part)
-    values = shard["values"]
-    for k, target in enumerate(source.targets):
-        writers[f"target_{target.name}"].append(values[keep, k])
+    for target in source.targets:
+        column = f"target_{target.name}"
+        values = shard[column][keep]
+        writers[column].append(
+            class_indices(values, classes[target.name]) if target.is_class else values
+        )
     for name in ("ids", "n_sites", "space_group", "source_space_group"):
         if name in writers:
             writers[name].append(shard[name][keep])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xxact.data.elements import ATOMIC_NUMBERS
-from xxact.data.source import RawRow, Row, RowError, Source
+from xxact.data.formula import FormulaError, parse_formula
+from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
 from xxact.data.subset import part_of
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
@@ -37,15 +36,13 @@ SAMPLE_COLUMNS = {
 ELEMENT_COLUMNS = {"element_z": "u1", "element_fraction": "f4"}
 REFLECTION_COLUMNS = {"two_theta": "f4", "intensity": "f4"}
 
-_FORMULA = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
-
 
 @dataclass
 class _Columns:
     """Lists that the columns of a shard grow in."""
 
     ids: list[bytes] = field(default_factory=list)
-    values: list[tuple[float, ...]] = field(default_factory=list)
+    values: list[tuple[float | str, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
     columns: dict[str, list] = field(
@@ -69,7 +66,7 @@ def make_shard(path: Path, source: Source, symprec: float, rows: Sequence[RawRow
             shard.failures.append((error.identifier or raw.id, error.reason, str(error)))
     # All at once: alternating with the other steps costs a tenth of the time, in cache misses.
     shard.columns["space_group"] = [_space_group(crystal, symprec) for crystal in shard.crystals]
-    _write(path, shard, len(source.targets))
+    _write(path, shard, source.targets)
     return {"stored": len(shard.ids), "failed": len(shard.failures)}
 
 
@@ -88,7 +85,7 @@ def _failures_named(identifier: str) -> Iterator[None]:
     """Turn whatever goes wrong with a row into a `RowError` with its id."""
     try:
         yield
-    except (RowError, CrystalError) as error:
+    except (RowError, CrystalError, FormulaError) as error:
         known = getattr(error, "identifier", None)
         raise RowError(error.reason, str(error), known or identifier) from error
     except Exception as error:  # a row that breaks a library must not end the run
@@ -149,42 +146,28 @@ def composition_columns(numbers: np.ndarray, amounts: np.ndarray) -> tuple[np.nd
     return z, totals[z] / totals[z].sum()
 
 
-def parse_formula(formula: str) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers and amounts of a formula; `RowError` if it cannot be read.
-
-    pymatgen reads what has brackets; the grammar of a plain formula is read here.
-    """
-    if not formula:
-        raise RowError("unreadable_formula", "the formula is empty")
-    if re.fullmatch(rf"(?:{_FORMULA.pattern})+", formula):
-        parts = _FORMULA.findall(formula)
-    else:
-        from pymatgen.core import Composition
-
-        try:
-            parts = [(str(e), a) for e, a in Composition(formula).get_el_amt_dict().items()]
-        except (ValueError, KeyError) as error:
-            raise RowError("unreadable_formula", f"'{formula:.80}': {error}") from error
-    unknown = sorted({symbol for symbol, _ in parts if symbol not in ATOMIC_NUMBERS})
-    if unknown:
-        raise RowError("unknown_element", f"'{formula:.80}' has {', '.join(unknown)}")
-    numbers = np.array([ATOMIC_NUMBERS[symbol] for symbol, _ in parts])
-    return numbers, np.array([float(a) if a != "" else 1.0 for _, a in parts])
-
-
-def _write(path: Path, shard: _Columns, n_targets: int) -> None:
+def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None:
     arrays = {n: np.array(shard.columns[n], d) for n, d in SAMPLE_COLUMNS.items()}
     for name, dtype in (ELEMENT_COLUMNS | REFLECTION_COLUMNS).items():
         blocks = shard.columns[name]
         arrays[name] = np.concatenate(blocks).astype(dtype) if blocks else np.empty(0, dtype)
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
-    arrays["values"] = np.array(shard.values, "f4").reshape(len(shard.ids), n_targets)
+    for k, target in enumerate(targets):
+        values = [row[k] for row in shard.values]
+        arrays[f"target_{target.name}"] = (
+            _labels(values) if target.is_class else np.array(values, "f4")
+        )
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
     text = "\0".join(clean).encode(errors="replace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)
+
+
+def _labels(values: Sequence[str]) -> np.ndarray:
+    """Labels as UTF-8: which index each has is known when all shards are."""
+    return np.array([value.encode() for value in values], "S")
 
 
 def read_failures(content: np.ndarray) -> list[tuple[str, str, str]]:
