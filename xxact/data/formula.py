@@ -1,9 +1,9 @@
 """Chemical formulas as people type them, to atomic numbers and amounts.
 
 A formula is one or more parts with `·`, `•`, `*`, `@`, a multiplication sign, an `x` before a
-number or a dot between them (`CuSO4·5H2O`); a part is an optional coefficient, then elements and brackets
-of three kinds with their amounts. Subscripts (`₂`, `_2`, `<sub>2</sub>`) and blanks are read; D and
-T are hydrogen.
+number or a dot between them (`CuSO4·5H2O`); a part is an optional coefficient, then elements and
+brackets of three kinds with their amounts. Subscripts (`₂`, `_2`, `<sub>2</sub>`) and blanks are
+read; D and T are hydrogen.
 
 A dot is a decimal point (`YBa2Cu3O6.5`, `Li.5CoO2`) where digits follow, and separates parts where
 a letter, a bracket or a blank does (`CuSO4.H2O`). Where a number with a point could be both, since

@@ -29,6 +29,7 @@ def read_label(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a label is a text or a number, not {value!r:.40}")
     label = value.strip()
+    label.encode()  # half a character, which JSON can spell out, is none: UnicodeError
     if label.lower() in _NO_LABEL:
         return ""
     if len(label) > _LONGEST_LABEL or "\0" in label:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,9 @@ from xxact.data.compute import Job
 from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
 from xxact.data.source import Source, TargetColumn
-from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, hash_file, write_atomically
+from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, write_atomically
 from xxact.errors import UserError
+from xxact.files import sha256_of
 
 
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
@@ -30,34 +32,51 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
             f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
             f"({failures.summary()}); {out / FAILURES} lists each with its reason"
         )
-    classes = {name: ordered_classes(found, name) for name, found in sizes.labels.items()}
+    manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
     parts: Counter[int] = Counter()
+    rows = hashlib.sha256()
     start = 0
     for job, path in shards:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            parts.update(_append(source, writers, job, shard, keep, classes))
+            part = _parts(job, shard, keep)
+            parts.update(part.tolist())
+            rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
+            _append(writers, shard, keep, part, manifest["targets"])
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
     columns = {w.file: w.finish() for w in writers.values()}
     counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
     files = {FAILURES: failures.finish()}
-    counts |= {"targets": {t.name: _described(t, classes) for t in source.targets}}
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
     if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
         counts["unreadable"] = broken
+    counts["content_sha256"] = _content_hash(manifest, rows.digest())
     manifest = manifest | counts | {"columns": columns, "files": files}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
-def _described(target: TargetColumn, classes: dict[str, list[str]]) -> dict:
+def _described(target: TargetColumn, sizes: _Sizes) -> dict:
     """What the manifest says of a target: its unit, or its classes."""
-    if target.is_class:
-        return {"unit": "", "classes": classes[target.name]}
-    return {"unit": target.unit}
+    if not target.is_class:
+        return {"unit": target.unit}
+    return {"unit": "", "classes": ordered_classes(sizes.labels[target.name], target.name)}
+
+
+def _content_hash(manifest: dict, rows: bytes) -> str:
+    """The identity of the data (see `Store.content_sha256`).
+
+    rows: hash over the rows of the store, in their order, of the code of the split (1 byte) and
+    the digest of what the source says (`shard.row_digest`, 32 bytes).
+    """
+    settings = ["format", "reader", "kind", "targets"]
+    if manifest["kind"] == "composition+xrd":
+        settings += ["symprec", "wavelength", "two_theta_range_deg"]
+    fields = json.dumps({name: manifest[name] for name in settings}, sort_keys=True)
+    return hashlib.sha256(fields.encode() + rows).hexdigest()
 
 
 class _Sizes:
@@ -119,25 +138,26 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
     return writers
 
 
+def _parts(job: Job, shard: np.lib.npyio.NpzFile, keep: np.ndarray) -> np.ndarray:
+    """Codes of the parts of the kept rows: that of the input, or by the hash of the id."""
+    part = shard["part"][keep]
+    return part if job.entry.part is None else np.full_like(part, PARTS[job.entry.part])
+
+
 def _append(
-    source: Source,
     writers: dict[str, ColumnWriter],
-    job: Job,
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
-    classes: dict[str, list[str]],
-) -> Counter[int]:
-    """Append the kept rows of a shard to every column; returns the count of each part."""
-    part = shard["part"][keep]
-    if job.entry.part is not None:
-        part = np.full_like(part, PARTS[job.entry.part])
+    part: np.ndarray,
+    targets: dict[str, dict],
+) -> None:
+    """Append the kept rows of a shard to every column; `targets` is that of the manifest."""
     writers["part"].append(part)
-    for target in source.targets:
-        column = f"target_{target.name}"
-        values = shard[column][keep]
-        writers[column].append(
-            class_indices(values, classes[target.name]) if target.is_class else values
-        )
+    for name, target in targets.items():
+        values = shard[f"target_{name}"][keep]
+        if "classes" in target:
+            values = class_indices(values, target["classes"])
+        writers[f"target_{name}"].append(values)
     for name in ("ids", "n_sites", "space_group", "source_space_group"):
         if name in writers:
             writers[name].append(shard[name][keep])
@@ -146,8 +166,6 @@ def _append(
         _append_rows(
             writers, "reflection_offsets", shard, "n_reflections", REFLECTION_COLUMNS, keep
         )
-    codes, counts = np.unique(part, return_counts=True)
-    return Counter(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
 
 
 def _append_rows(writers, offsets: str, shard, lengths: str, columns: dict, keep) -> None:
@@ -190,4 +208,4 @@ class _FailureWriter:
         """Close the file, give it its name, and return its SHA-256."""
         self._stream.close()
         self._partial.replace(self._path)
-        return hash_file(self._path)
+        return sha256_of(self._path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ ROWS = 1000
 
 WAVELENGTH = "CuKa"
 
+#: Version of what is made of a row: raise it with every change after which the same source text
+#: gives another composition, reflections beyond rounding, space group or value. It enters the
+#: identity of the data, so that results of before and after are not taken for the same.
+READER_VERSION = 1
+
 #: Columns with one entry a sample, with one an element, with one a reflection.
 SAMPLE_COLUMNS = {
     "part": "u1",
@@ -42,6 +48,7 @@ class _Columns:
     """Lists that the columns of a shard grow in."""
 
     ids: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     values: list[tuple[float | str, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
@@ -102,8 +109,9 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
         numbers, amounts = crystal.atomic_numbers, crystal.occupancies
         structural = reflection_columns(crystal)
     z, fraction = composition_columns(numbers, amounts)
-    identifier = row.id.replace("\0", "").encode(errors="replace")
+    identifier = _encoded_id(row.id)
     shard.ids.append(identifier)
+    shard.digests.append(row_digest(identifier, row))
     shard.values.append(row.values)
     shard.append(
         part=part_of(identifier),
@@ -116,6 +124,34 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
     )
     if structural:
         shard.crystals.append(crystal)
+
+
+def _encoded_id(identifier: str) -> bytes:
+    """An id as UTF-8, unaltered; `RowError` where that cannot be stored."""
+    try:
+        encoded = identifier.encode()
+    except UnicodeEncodeError as error:  # half a character, which JSON can spell out
+        raise RowError("invalid_id", f"the id {identifier!a:.60} is no text ({error})") from error
+    if b"\0" in encoded:
+        raise RowError("invalid_id", f"the id {identifier!a:.60} holds a NUL character")
+    return encoded
+
+
+def row_digest(identifier: bytes, row: Row) -> bytes:
+    """SHA-256 (32 bytes) of what the source says of a row: id, content, values, space group.
+
+    Values are hashed as they are stored, in float32. Content that is no text, as the dictionary of
+    a structure, is hashed as JSON with sorted keys.
+    """
+    content = row.content
+    if not isinstance(content, str | bytes):
+        content = json.dumps(content, sort_keys=True)
+    values = [v if isinstance(v, str) else str(np.float32(v)) for v in row.values]
+    digest = hashlib.sha256(json.dumps([values, row.source_space_group]).encode())
+    for text in (identifier, content):
+        raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+        digest.update(b"%d:" % len(raw) + raw)  # with its length: where one ends is part of it
+    return digest.digest()
 
 
 def reflection_columns(crystal: Crystal) -> dict:
@@ -152,13 +188,14 @@ def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None
         blocks = shard.columns[name]
         arrays[name] = np.concatenate(blocks).astype(dtype) if blocks else np.empty(0, dtype)
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
+    digests = np.frombuffer(b"".join(shard.digests), np.uint8)
+    arrays["digests"] = digests.reshape(-1, hashlib.sha256().digest_size)
     for k, target in enumerate(targets):
         values = [row[k] for row in shard.values]
-        arrays[f"target_{target.name}"] = (
-            _labels(values) if target.is_class else np.array(values, "f4")
-        )
+        column = _labels(values) if target.is_class else np.array(values, "f4")
+        arrays[f"target_{target.name}"] = column
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
-    text = "\0".join(clean).encode(errors="replace")
+    text = "\0".join(clean).encode(errors="backslashreplace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
     np.savez(partial, **arrays)

@@ -116,7 +116,7 @@ def _origin(run: Run, store: Store, n_train: int) -> dict[str, Any]:
         "data": {
             "name": store.name,
             "manifest_sha256": store.sha256,
-            "source_sha256": store.source_sha256,
+            "source_sha256": store.content_sha256,
             "n": {
                 "train": n_train,
                 "validation": len(store.indices("validation")),
