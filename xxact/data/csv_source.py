@@ -23,8 +23,9 @@ from xxact.data.source import (
     UnreadableInput,
     read_space_group,
 )
-from xxact.data.table import Table, check_encoding, column_index
+from xxact.data.table import Table, column_index
 from xxact.data.targets import UNITS
+from xxact.data.text import check_encoding
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
 

@@ -94,7 +94,8 @@ class TargetColumn:
             return read_label(cell) if self.is_class else read_number(cell)
         except ValueError as error:
             message = f"{self.column}: {error}"
-            if isinstance(cell, str | bool) and not self.is_class:
+            is_number = _NUMBER.fullmatch(str(cell).strip())
+            if isinstance(cell, str | bool) and not self.is_class and not is_number:
                 message += f" (for classes: --target {self.name}:{CLASS}={self.column})"
             raise RowError("invalid_target", message, identifier) from error
 
