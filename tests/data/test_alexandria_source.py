@@ -94,7 +94,10 @@ def test_both_shapes(run, shape):
     np.testing.assert_array_equal(store.values("band_gap"), [0, 0.5, 1, 1.5, 2])
     assert (store.column("space_group") == 221).all()
     assert (store.column("source_space_group") == 221).all()
-    assert store.manifest["targets"] == {"formation_energy_per_atom": "eV/atom", "band_gap": "eV"}
+    assert store.manifest["targets"] == {
+        "formation_energy_per_atom": {"unit": "eV/atom"},
+        "band_gap": {"unit": "eV"},
+    }
 
 
 def test_entries_across_blocks(run, monkeypatch):

@@ -137,7 +137,11 @@ def test_formula_alone_gives_compositions(csv_text, tmp_path):
     keys = store.formula_keys()
     assert keys[0] == keys[2] == keys[3] != keys[1]
     assert failures(store) == [
-        {"id": "Xx2O3", "reason": "unknown_element", "message": "'Xx2O3' has Xx"}
+        {
+            "id": "Xx2O3",
+            "reason": "unknown_element",
+            "message": "'Xx2O3': Xx is not a chemical element",
+        }
     ]
 
 

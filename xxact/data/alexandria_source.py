@@ -30,8 +30,7 @@ from xxact.data.source import (
     TargetColumn,
     UnreadableInput,
     decompressed,
-    parse_space_group,
-    parse_value,
+    read_space_group,
 )
 from xxact.data.targets import UNITS
 from xxact.xrd.crystal import Crystal
@@ -76,7 +75,7 @@ class AlexandriaSource:
             "source": "alexandria",
             "id": self.id_key,
             "space_group": self.space_group_key,
-            "targets": [[t.name, t.column] for t in self.targets],
+            "targets": [[t.name, t.unit, t.column] for t in self.targets],
         }
 
     def read(self, stream: IO[bytes], path: Path) -> Iterator[RawRow]:
@@ -101,8 +100,8 @@ class AlexandriaSource:
         if not isinstance(identifier, str | int) or identifier == "":
             raise RowError("missing_id", f"the entry's data have no '{self.id_key}'")
         identifier = str(identifier)
-        values = tuple(parse_value(data.get(t.column), t.column, identifier) for t in self.targets)
-        space_group = parse_space_group(data.get(self.space_group_key))
+        values = tuple(t.value(data.get(t.column), identifier) for t in self.targets)
+        space_group = read_space_group(data.get(self.space_group_key))
         return Row(identifier, entry.get("structure"), values, space_group)
 
     def crystal(self, row: Row) -> Crystal:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.elements import SYMBOLS
+from xxact.data.labels import class_counts, remarks
 from xxact.data.store import FAILURES, PARTS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
@@ -61,7 +62,7 @@ def _add_prepare(commands) -> None:
         action="append",
         default=[],
         metavar="NAME:UNIT=COLUMN",
-        help="a further regression target, e.g. bulk_modulus:GPa=K_VRH",
+        help="a further target: a number (bulk_modulus:GPa=K_VRH) or classes (phase:class=phase)",
     )
     add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
     add(
@@ -189,8 +190,12 @@ def describe(store: Store) -> str:
     size = sum((store.path / file).stat().st_size for file in manifest["columns"])
     lines.append(f"size: {size:,} bytes, {size / max(1, store.n):.0f} a sample")
     lines += _targets(store)
+    classes = [name for name in manifest["targets"] if store.targets[name].is_class]
     if "space_group.npy" in manifest["columns"]:
-        lines += _table("crystal system", _crystal_systems(store))
+        classes.append(CRYSTAL_SYSTEM.name)
+    for name in classes:
+        lines += _table(name.replace("_", " "), list(class_counts(store, name).items()))
+    lines += remarks(store)
     lines += _elements(store)
     failures = manifest["failures"]
     lines.append(f"unusable rows: {sum(failures.values()):,}")
@@ -205,28 +210,22 @@ def _parts(store: Store) -> list[tuple]:
     return [(p, {"samples": int((store.part == PARTS[p]).sum())}) for p in order]
 
 
-def _crystal_systems(store: Store) -> list[tuple]:
-    values = store.values(CRYSTAL_SYSTEM.name)
-    names = [*CRYSTAL_SYSTEM.classes, "unknown"]
-    rows = []
-    for k, name in enumerate(names):
-        mask = values == (-1 if name == "unknown" else k)
-        counts = {p: int((mask & (store.part == c)).sum()) for p, c in reversed(PARTS.items())}
-        if name != "unknown" or mask.any():
-            rows.append((name, counts))
-    return rows
-
-
 def _table(title: str, rows: list[tuple]) -> list[str]:
     """Rows of (name, {column: count}) with thousands separated, right-aligned."""
     columns = list(rows[0][1])
-    lines = [f"{title + ':':<16}" + "".join(f"{c:>12}" for c in columns)]
-    return lines + [f"  {name:<14}" + "".join(f"{r[c]:>12,}" for c in columns) for name, r in rows]
+    width = max(16, *(len(name) + 3 for name in (title, *dict(rows))))
+    lines = [f"{title + ':':<{width}}" + "".join(f"{c:>12}" for c in columns)]
+    return lines + [
+        f"{'  ' + name:<{width}}" + "".join(f"{r[c]:>12,}" for c in columns) for name, r in rows
+    ]
 
 
 def _targets(store: Store) -> list[str]:
     lines = [f"{'target:':<40}{'known':>10}{'least':>12}{'mean':>12}{'most':>12}"]
-    for name, unit in store.manifest["targets"].items():
+    for name in store.manifest["targets"]:
+        unit = store.targets[name].unit
+        if store.targets[name].is_class:
+            continue
         values = store.values(name).astype(np.float64)
         known = values[~np.isnan(values)]
         numbers = (known.min(), known.mean(), known.max()) if len(known) else (np.nan,) * 3

@@ -25,8 +25,7 @@ from xxact.data.source import (
     TargetColumn,
     UnreadableInput,
     decompressed,
-    parse_space_group,
-    parse_value,
+    read_space_group,
 )
 from xxact.data.targets import UNITS
 from xxact.errors import UserError
@@ -64,7 +63,7 @@ class CsvSource:
             "id": self.id_column,
             "content": self.content_column,
             "space_group": self.space_group_column,
-            "targets": [[t.name, t.column] for t in self.targets],
+            "targets": [[t.name, t.unit, t.column] for t in self.targets],
         }
 
     def read(self, stream: IO[bytes], path: Path) -> Iterator[RawRow]:
@@ -114,11 +113,8 @@ class CsvSource:
         identifier, content, space_group, *values = raw.content
         if not identifier.strip():
             raise RowError("missing_id", f"the column '{self.id_column}' is empty")
-        numbers = tuple(
-            parse_value(value, target.column, raw.id)
-            for value, target in zip(values, self.targets, strict=True)
-        )
-        return Row(raw.id, content, numbers, parse_space_group(space_group))
+        read = (t.value(value, raw.id) for value, t in zip(values, self.targets, strict=True))
+        return Row(raw.id, content, tuple(read), read_space_group(space_group))
 
     def crystal(self, row: Row) -> Crystal:
         """The structure in the CIF."""

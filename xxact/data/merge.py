@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.compute import Job
+from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
-from xxact.data.source import Source
+from xxact.data.source import Source, TargetColumn
 from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, write_atomically
 from xxact.errors import UserError
 from xxact.files import sha256_of
@@ -21,7 +22,7 @@ from xxact.files import sha256_of
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     """Stream the shards into the columns, drop repeated ids, write failures and the manifest."""
     shards = [(job, job.directory / f"{k:06d}.npz") for job in jobs for k in range(job.shards)]
-    sizes = _Sizes(shards)
+    sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
     if not sizes.n:
         for _, path in shards:
@@ -31,6 +32,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
             f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
             f"({failures.summary()}); {out / FAILURES} lists each with its reason"
         )
+    manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
     parts: Counter[int] = Counter()
     rows = hashlib.sha256()
@@ -42,7 +44,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
             part = _parts(job, shard, keep)
             parts.update(part.tolist())
             rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
-            _append(source, writers, shard, keep, part)
+            _append(writers, shard, keep, part, manifest["targets"])
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
@@ -55,6 +57,13 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     counts["content_sha256"] = _content_hash(manifest, rows.digest())
     manifest = manifest | counts | {"columns": columns, "files": files}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _described(target: TargetColumn, sizes: _Sizes) -> dict:
+    """What the manifest says of a target: its unit, or its classes."""
+    if not target.is_class:
+        return {"unit": target.unit}
+    return {"unit": "", "classes": ordered_classes(sizes.labels[target.name], target.name)}
 
 
 def _content_hash(manifest: dict, rows: bytes) -> str:
@@ -71,10 +80,14 @@ def _content_hash(manifest: dict, rows: bytes) -> str:
 
 
 class _Sizes:
-    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes."""
+    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes.
 
-    def __init__(self, shards: list[tuple[Job, Path]]):
+    labels: the labels of each class target that kept rows have.
+    """
+
+    def __init__(self, shards: list[tuple[Job, Path]], class_targets: list[str]):
         self.id_bytes = 1
+        self.labels: dict[str, set[str]] = {name: set() for name in class_targets}
         hashes = [np.empty(0, np.uint64)]
         for _, path in shards:
             with np.load(path) as shard:
@@ -88,8 +101,12 @@ class _Sizes:
                 keep = self.keep[start : start + len(shard["id_hash"])]
                 start += len(keep)
                 self.elements += int(shard["n_elements"][keep].sum())
+                for name, found in self.labels.items():
+                    found |= {label.decode() for label in np.unique(shard[f"target_{name}"][keep])}
                 if len(shard["n_reflections"]):
                     self.reflections += int(shard["n_reflections"][keep].sum(dtype=np.int64))
+        for found in self.labels.values():
+            found.discard("")
 
 
 def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
@@ -106,7 +123,7 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
         "part": ("u1", sizes.n),
         "element_offsets": ("i8", sizes.n + 1),
         **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
-        **{f"target_{t.name}": ("f4", sizes.n) for t in source.targets},
+        **{f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets},
     }
     if source.has_source_space_group:
         plan["source_space_group"] = ("u1", sizes.n)
@@ -128,17 +145,19 @@ def _parts(job: Job, shard: np.lib.npyio.NpzFile, keep: np.ndarray) -> np.ndarra
 
 
 def _append(
-    source: Source,
     writers: dict[str, ColumnWriter],
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
     part: np.ndarray,
+    targets: dict[str, dict],
 ) -> None:
-    """Append the kept rows of a shard to every column."""
+    """Append the kept rows of a shard to every column; `targets` is that of the manifest."""
     writers["part"].append(part)
-    values = shard["values"]
-    for k, target in enumerate(source.targets):
-        writers[f"target_{target.name}"].append(values[keep, k])
+    for name, target in targets.items():
+        values = shard[f"target_{name}"][keep]
+        if "classes" in target:
+            values = class_indices(values, target["classes"])
+        writers[f"target_{name}"].append(values)
     for name in ("ids", "n_sites", "space_group", "source_space_group"):
         if name in writers:
             writers[name].append(shard[name][keep])

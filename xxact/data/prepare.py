@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from xxact.data.compute import Job, compute_shards
+from xxact.data.labels import remarks
 from xxact.data.merge import merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.source import Columns, Input, Source
@@ -212,7 +213,6 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
         "kind": adapter.kind,
         "inputs": inputs,
         "source": adapter.settings(),
-        "targets": {t.name: t.unit for t in adapter.targets},
         "symprec": symprec,
         "wavelength": WAVELENGTH,
         "wavelength_angstrom": _wavelength(),
@@ -261,6 +261,8 @@ def report(prepared: Prepared) -> int:
         print(f"  {reason}: {n:,}")
     if failures:
         print(f"  each is listed in {store.path / FAILURES}")
+    for line in remarks(store):
+        print(f"  {line}")
     for path, reason in prepared.unreadable.items():
         print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
     return 1 if prepared.unreadable else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xxact.data.elements import ATOMIC_NUMBERS
-from xxact.data.source import RawRow, Row, RowError, Source
+from xxact.data.formula import FormulaError, parse_formula
+from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
 from xxact.data.subset import part_of
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
@@ -43,8 +42,6 @@ SAMPLE_COLUMNS = {
 ELEMENT_COLUMNS = {"element_z": "u1", "element_fraction": "f4"}
 REFLECTION_COLUMNS = {"two_theta": "f4", "intensity": "f4"}
 
-_FORMULA = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
-
 
 @dataclass
 class _Columns:
@@ -52,7 +49,7 @@ class _Columns:
 
     ids: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
-    values: list[tuple[float, ...]] = field(default_factory=list)
+    values: list[tuple[float | str, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
     columns: dict[str, list] = field(
@@ -76,7 +73,7 @@ def make_shard(path: Path, source: Source, symprec: float, rows: Sequence[RawRow
             shard.failures.append((error.identifier or raw.id, error.reason, str(error)))
     # All at once: alternating with the other steps costs a tenth of the time, in cache misses.
     shard.columns["space_group"] = [_space_group(crystal, symprec) for crystal in shard.crystals]
-    _write(path, shard, len(source.targets))
+    _write(path, shard, source.targets)
     return {"stored": len(shard.ids), "failed": len(shard.failures)}
 
 
@@ -95,7 +92,7 @@ def _failures_named(identifier: str) -> Iterator[None]:
     """Turn whatever goes wrong with a row into a `RowError` with its id."""
     try:
         yield
-    except (RowError, CrystalError) as error:
+    except (RowError, CrystalError, FormulaError) as error:
         known = getattr(error, "identifier", None)
         raise RowError(error.reason, str(error), known or identifier) from error
     except Exception as error:  # a row that breaks a library must not end the run
@@ -112,7 +109,7 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
         numbers, amounts = crystal.atomic_numbers, crystal.occupancies
         structural = reflection_columns(crystal)
     z, fraction = composition_columns(numbers, amounts)
-    identifier = row.id.replace("\0", "").encode(errors="replace")
+    identifier = _encoded_id(row.id)
     shard.ids.append(identifier)
     shard.digests.append(row_digest(identifier, row))
     shard.values.append(row.values)
@@ -127,6 +124,17 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
     )
     if structural:
         shard.crystals.append(crystal)
+
+
+def _encoded_id(identifier: str) -> bytes:
+    """An id as UTF-8, unaltered; `RowError` where that cannot be stored."""
+    try:
+        encoded = identifier.encode()
+    except UnicodeEncodeError as error:  # half a character, which JSON can spell out
+        raise RowError("invalid_id", f"the id {identifier!a:.60} is no text ({error})") from error
+    if b"\0" in encoded:
+        raise RowError("invalid_id", f"the id {identifier!a:.60} holds a NUL character")
+    return encoded
 
 
 def row_digest(identifier: bytes, row: Row) -> bytes:
@@ -174,30 +182,7 @@ def composition_columns(numbers: np.ndarray, amounts: np.ndarray) -> tuple[np.nd
     return z, totals[z] / totals[z].sum()
 
 
-def parse_formula(formula: str) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers and amounts of a formula; `RowError` if it cannot be read.
-
-    pymatgen reads what has brackets; the grammar of a plain formula is read here.
-    """
-    if not formula:
-        raise RowError("unreadable_formula", "the formula is empty")
-    if re.fullmatch(rf"(?:{_FORMULA.pattern})+", formula):
-        parts = _FORMULA.findall(formula)
-    else:
-        from pymatgen.core import Composition
-
-        try:
-            parts = [(str(e), a) for e, a in Composition(formula).get_el_amt_dict().items()]
-        except (ValueError, KeyError) as error:
-            raise RowError("unreadable_formula", f"'{formula:.80}': {error}") from error
-    unknown = sorted({symbol for symbol, _ in parts if symbol not in ATOMIC_NUMBERS})
-    if unknown:
-        raise RowError("unknown_element", f"'{formula:.80}' has {', '.join(unknown)}")
-    numbers = np.array([ATOMIC_NUMBERS[symbol] for symbol, _ in parts])
-    return numbers, np.array([float(a) if a != "" else 1.0 for _, a in parts])
-
-
-def _write(path: Path, shard: _Columns, n_targets: int) -> None:
+def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None:
     arrays = {n: np.array(shard.columns[n], d) for n, d in SAMPLE_COLUMNS.items()}
     for name, dtype in (ELEMENT_COLUMNS | REFLECTION_COLUMNS).items():
         blocks = shard.columns[name]
@@ -205,13 +190,21 @@ def _write(path: Path, shard: _Columns, n_targets: int) -> None:
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
     digests = np.frombuffer(b"".join(shard.digests), np.uint8)
     arrays["digests"] = digests.reshape(-1, hashlib.sha256().digest_size)
-    arrays["values"] = np.array(shard.values, "f4").reshape(len(shard.ids), n_targets)
+    for k, target in enumerate(targets):
+        values = [row[k] for row in shard.values]
+        column = _labels(values) if target.is_class else np.array(values, "f4")
+        arrays[f"target_{target.name}"] = column
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
-    text = "\0".join(clean).encode(errors="replace")
+    text = "\0".join(clean).encode(errors="backslashreplace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)
+
+
+def _labels(values: Sequence[str]) -> np.ndarray:
+    """Labels as UTF-8: which index each has is known when all shards are."""
+    return np.array([value.encode() for value in values], "S")
 
 
 def read_failures(content: np.ndarray) -> list[tuple[str, str, str]]:

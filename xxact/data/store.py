@@ -7,7 +7,8 @@ Layout (N samples; CSR offsets have N + 1 entries):
     element_offsets.npy    i8    (N+1,)  the elements of sample i are rows offsets[i]:offsets[i+1]
     element_z.npy          u1            atomic numbers, ascending within a sample
     element_fraction.npy   f4            atomic fractions, sum 1 within a sample
-    target_<name>.npy      f4    (N,)    a regression target, NaN where missing
+    target_<name>.npy      f4    (N,)    a regression target, NaN where missing; or
+                           i2    (N,)    the index of a class, -1 where unlabelled
     space_group.npy        u1    (N,)    1 to 230, 0 where missing      (composition+xrd only)
     reflection_offsets.npy i8    (N+1,)                                 (composition+xrd only)
     two_theta.npy          f4            degrees, ascending in a sample (composition+xrd only)
@@ -112,7 +113,10 @@ class Store:
     @cached_property
     def targets(self) -> dict[str, Target]:
         """What the store can be used to train, by name."""
-        targets = {n: Target(n, unit) for n, unit in self.manifest["targets"].items()}
+        targets = {
+            name: Target(name, said["unit"], tuple(said.get("classes", ())))
+            for name, said in self.manifest["targets"].items()
+        }
         if "space_group.npy" in self.manifest["columns"]:
             targets |= {t.name: t for t in (CRYSTAL_SYSTEM, SPACE_GROUP)}
         return targets
@@ -126,7 +130,8 @@ class Store:
             return crystal_system_index(self.column("space_group"))
         if target == SPACE_GROUP.name:
             return self.column("space_group").astype(np.int64) - 1
-        return np.array(self.column(f"target_{target}"))
+        values = np.array(self.column(f"target_{target}"))
+        return values.astype(np.int64) if self.targets[target].is_class else values
 
     element_offsets = cached_property(lambda self: self.column("element_offsets"))
     element_z = cached_property(lambda self: self.column("element_z"))
