@@ -143,14 +143,16 @@ def _lock_in_kernel(file: IO[str], kind: int, what: str) -> bool:
 
 
 def _taken(file: IO[str], what: str) -> Taken:
-    if holder := _holder(file):
+    holder, lockers = _holder(file), _lockers(file)
+    is_stale = holder.get("host") == socket.gethostname() and str(holder["process"]) not in lockers
+    if holder and not (is_stale and lockers):
         by = "{command} (process {process} on {host}, since {since})".format(**holder)
         return Taken(f"{holder.get('what', what)} by {by}; wait for it, or stop it")
-    readers = " and ".join(f"process {number}" for number in _readers(file)) or "another process"
+    readers = " and ".join(f"process {number}" for number in lockers) or "another process"
     return Taken(f"{Path(file.name).parent} is in use by {readers}; wait for it, or stop it")
 
 
-def _readers(file: IO[str]) -> list[str]:
+def _lockers(file: IO[str]) -> list[str]:
     """Numbers of the processes of this machine that have locked `file`, where Linux tells."""
     own = os.fstat(file.fileno()).st_ino
     with suppress(OSError, IndexError):

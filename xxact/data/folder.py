@@ -16,7 +16,7 @@ from pathlib import Path
 
 from xxact.data.store import FAILURES, LOCK, MANIFEST
 from xxact.errors import UserError
-from xxact.files import held
+from xxact.files import being_read, held
 
 #: Where shards lie and the new store is built; it goes when the store is in its place.
 PREPARING = ".preparing"
@@ -42,14 +42,30 @@ def held_for_preparation(out: Path) -> Iterator[None]:
     `UserError` if it is taken, or if it holds files that are not of a store. A store that a killed
     process had only begun to put in its place is put there first.
     """
-    make_own(out)
+    _make_own(out)
     with held(out / LOCK, f"{out} is being prepared"):
         _check_own(out)
         put_in_place(out)
         yield
 
 
-def make_own(out: Path) -> None:
+@contextmanager
+def held_for_share(out: Path, share: tuple[int, int]) -> Iterator[None]:
+    """Hold one share of the preparation, beside others who hold theirs, against a merge.
+
+    `UserError` if another process has this share, or prepares the whole.
+    """
+    _make_own(out)
+    k, n = share
+    claim = out / PREPARING / f"share-{k}-of-{n}.lock"
+    with (
+        being_read(out / LOCK, f"{out} is being prepared"),
+        held(claim, f"share {k}/{n} of {out} is being computed"),
+    ):
+        yield
+
+
+def _make_own(out: Path) -> None:
     """Make the folder with its lock file; `UserError` if it holds files that are not of a store."""
     if out.is_symlink() and not out.exists():
         raise UserError(f"{out} is a link to {os.readlink(out)}, which is not there")
@@ -83,11 +99,6 @@ def _move(out: Path) -> None:
     for file in _files(replaced) - files:
         (out / file).unlink(missing_ok=True)
     os.replace(new / MANIFEST, out / MANIFEST)
-    clear(out)
-
-
-def clear(out: Path) -> None:
-    """Remove what a preparation has left beside the store."""
     # A worker whose parent was killed may still write its last shard: it does no harm there.
     shutil.rmtree(out / PREPARING, ignore_errors=True)
 
@@ -98,8 +109,8 @@ def _check_own(out: Path) -> None:
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
         raise UserError(
-            f"{out} holds other files ({', '.join(foreign[:5])}{more}), which are left as they are: "
-            "choose another directory for the data set, or move them away"
+            f"{out} holds other files ({', '.join(foreign[:5])}{more}), which are left as they "
+            "are: choose another directory for the data set, or move them away"
         )
 
 

@@ -220,12 +220,12 @@ def open_store(path: str | os.PathLike, check: bool = True) -> Store:
             f"`xxact data prepare --source csv --input FILE --out {path}` "
             "(or `--source mini` for the embedded one)"
         )
-    if not (path / MANIFEST).exists():
+    manifest = read_manifest(path)
+    if manifest is None:
         raise UserError(
             f"{path} holds no finished data set ({MANIFEST} is missing): run the same "
             "`xxact data prepare` again, it goes on where it stopped"
         )
-    manifest = read_manifest(path)
     found = manifest["format"]
     if found != FORMAT:
         raise UserError(f"{path} has store format {found}, this version reads {FORMAT}: prepare it")
@@ -238,15 +238,17 @@ def open_store(path: str | os.PathLike, check: bool = True) -> Store:
     return store
 
 
-def read_manifest(path: Path) -> dict:
-    """The manifest of the store in `path`, of whatever format; `UserError` if it is damaged."""
+def read_manifest(path: Path) -> dict | None:
+    """The manifest in `path`, of whatever format, if there is one; `UserError` if it is damaged."""
     try:
         fields = json.loads((path / MANIFEST).read_bytes())
         fields["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path / MANIFEST} is no manifest of a data set, or damaged ({error!r:.80}): "
-            f"delete {path} and prepare it again"
+            f"{path / MANIFEST} is damaged, or not of a data set ({error!r:.80}): prepare it "
+            "again in another directory"
         ) from error
     return fields
 
