@@ -32,6 +32,12 @@ CLASS = "class"
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, UnicodeError)
 
 _MAGIC = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+}
 _MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 #: What float32 keeps of a number: values that lose more (too large, too small) are refused.
@@ -210,9 +216,15 @@ def _parse_target(text: str) -> TargetColumn:
 
 
 def decompressed(stream: IO[bytes]) -> IO[bytes]:
-    """The content of a plain, gzip, xz or bzip2 stream, told apart by its first bytes."""
+    """The content of a plain, gzip, xz or bzip2 stream, told apart by its first bytes.
+
+    `UnreadableInput` for archives and spreadsheets.
+    """
     head = stream.read(6)
     stream.seek(0)
+    for magic, name in _ARCHIVES.items():
+        if head.startswith(magic):
+            raise UnreadableInput(f"it is {name}: unpack it, or save a spreadsheet as CSV")
     for magic, opener in _MAGIC.items():
         if head.startswith(magic):
             return opener(stream, "rb")
