@@ -357,7 +357,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(crystals_csv, tmp_pa
         [sys.executable, "-c", _KILLED, str(crystals_csv), str(out)], stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while len(list(out.glob(".shards/*/*.npz"))) < 3:
+    while len(list(out.glob(".preparing/*/*.npz"))) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -371,7 +371,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(crystals_csv, tmp_pa
 
     original = compute.make_shard
     monkeypatch.setattr(compute, "make_shard", lambda p, *a: made.append(p) or original(p, *a))
-    finished = {p.stem for p in out.glob(".shards/*/??????.json")}
+    finished = {p.stem for p in out.glob(".preparing/*/??????.json")}
     prepare("csv", [crystals_csv], out)
     assert finished
     assert not finished & {p.stem for p in made}
@@ -390,11 +390,11 @@ def test_shards_of_a_changed_input_are_not_reused(crystal_rows, csv_text, tmp_pa
         patch.setattr(module, "merge", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare("csv", [path], tmp_path / "store")
-    assert list(tmp_path.glob("store/.shards/*/000000.npz"))
+    assert list(tmp_path.glob("store/.preparing/*/000000.npz"))
     path.write_text(csv_text(crystal_rows(8, first=20)))
     store = prepare("csv", [path], tmp_path / "store").store
     assert store.ids[0] == b"t-20"
-    assert not (store.path / ".shards").exists()
+    assert not (store.path / ".preparing").exists()
 
 
 @pytest.mark.parametrize("n_inputs", [1, 3])

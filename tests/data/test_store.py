@@ -79,7 +79,7 @@ def test_verify_names_the_damaged_column(store):
     path.write_bytes(content)
     (store.path / "part.npy").write_bytes((store.path / "part.npy").read_bytes()[:-1])
     (store.path / "failures.csv").unlink()
-    problems = open_store(store.path).verify()
+    problems = open_store(store.path, check=False).verify()
     assert [p.split(":")[0] for p in problems] == ["part.npy", "two_theta.npy", "failures.csv"]
     assert "damaged" in problems[0]
     assert "damaged" in problems[1]
@@ -90,13 +90,12 @@ def test_truncated_column_is_refused_on_reading(store):
     path = store.path / "intensity.npy"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"intensity\.npy.*xxact data verify"):
-        open_store(store.path).column("intensity")
+        open_store(store.path, check=False).column("intensity")
 
 
 def test_column_writer_writes_what_numpy_reads(tmp_path):
     writer = ColumnWriter(tmp_path, "x", np.dtype("f4"), 5)
     writer.append(np.arange(3))
-    assert not (tmp_path / "x.npy").exists()
     writer.append(np.arange(3, 5))
     entry = writer.finish()
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.arange(5, dtype="f4"))

@@ -12,9 +12,10 @@ import numpy as np
 
 from xxact.data.elements import SYMBOLS
 from xxact.data.labels import class_counts, remarks
-from xxact.data.store import FAILURES, PARTS, Store, open_store
+from xxact.data.store import FAILURES, LOCK, PARTS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
+from xxact.files import held
 
 
 def add_parser(subparsers) -> None:
@@ -86,21 +87,18 @@ def _prepare(args: argparse.Namespace) -> int:
     else:
         inputs = parse_inputs(args.input)
         columns = parse_columns(args.column, args.target, _known_columns(args.source))
+    settings = {
+        "name": args.name,
+        "columns": columns,
+        "symprec": args.symprec,
+        "workers": args.workers,
+        "overwrite": args.overwrite,
+    }
     if args.share:
-        shared = {"columns": columns, "symprec": args.symprec, "workers": args.workers}
-        prepare_share(args.source, inputs, args.out, _parse_share(args.share), **shared)
+        share = _parse_share(args.share)
+        prepare_share(args.source, inputs, args.out, share, **settings)
         return 0
-    prepared = prepare(
-        args.source,
-        inputs,
-        args.out,
-        name=args.name,
-        columns=columns,
-        symprec=args.symprec,
-        workers=args.workers,
-        overwrite=args.overwrite,
-    )
-    return report(prepared)
+    return report(prepare(args.source, inputs, args.out, **settings))
 
 
 def _parse_share(text: str) -> tuple[int, int]:
@@ -126,7 +124,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    store = open_store(args.directory)
+    store = open_store(args.directory, check=False)
     problems = store.verify()
     if problems:
         lines = "\n  ".join(problems)
@@ -161,14 +159,15 @@ def _add_fetch(commands) -> None:
 def _fetch(args: argparse.Namespace) -> int:
     from xxact.data import fetch
 
-    if args.data_set == "alexandria":
-        fetch.alexandria(args.out, fetch.parse_ranges(args.files))
-    elif args.data_set == "mp20":
-        fetch.mp20(args.out)
-    elif args.data_set == "aflow":
-        fetch.aflow(args.out)
-    else:
-        fetch.mp(args.out)
+    with held(args.out / LOCK, f"{args.out} is being filled"):
+        if args.data_set == "alexandria":
+            fetch.alexandria(args.out, fetch.parse_ranges(args.files))
+        elif args.data_set == "mp20":
+            fetch.mp20(args.out)
+        elif args.data_set == "aflow":
+            fetch.aflow(args.out)
+        else:
+            fetch.mp(args.out)
     return 0
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from xxact import __version__
 from xxact.data.progress import Progress
 from xxact.errors import UserError
+from xxact.files import write_atomically
 
 _CHUNK = 1 << 18
 _HEADERS = {"User-Agent": f"xxact/{__version__}", "Accept-Encoding": "identity"}
@@ -194,4 +195,4 @@ def _validator(partial: Path) -> str | None:
 def _note_validator(partial: Path, headers) -> None:
     etag, modified = headers.get("ETag"), headers.get("Last-Modified")
     validator = modified if etag is None or etag.startswith("W/") else etag
-    _validator_file(partial).write_text(json.dumps({"validator": validator}))
+    write_atomically(_validator_file(partial), json.dumps({"validator": validator}).encode())

@@ -20,9 +20,10 @@ import numpy as np
 from xxact.data.cif import read_cif
 from xxact.data.download import Checks, Patience, download, read_text
 from xxact.data.progress import Progress
-from xxact.data.store import PARTS, write_atomically
+from xxact.data.store import PARTS
 from xxact.data.subset import part_of
 from xxact.errors import UserError
+from xxact.files import write_atomically
 from xxact.xrd.crystal import Crystal
 
 #: Alexandria 3D (PBE), release 2024.12.14, CC BY 4.0; the folder carries the next day's date.

@@ -14,13 +14,20 @@ from xxact.data.compute import Job
 from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
 from xxact.data.source import Source, TargetColumn
-from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, write_atomically
+from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, described
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import sha256_of, write_atomically
+
+
+class NothingStored(UserError):
+    """No row could be used; `failures.csv` says why."""
 
 
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
-    """Stream the shards into the columns, drop repeated ids, write failures and the manifest."""
+    """Stream the shards into columns in `out`, an empty folder; the manifest is written last.
+
+    Rows whose id came before are dropped. `NothingStored` if there is no usable row.
+    """
     shards = [(job, job.directory / f"{k:06d}.npz") for job in jobs for k in range(job.shards)]
     sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
@@ -28,10 +35,8 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
         for _, path in shards:
             failures.extend(read_failures(np.load(path)["failures"]))
         failures.finish()
-        raise UserError(
-            f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
-            f"({failures.summary()}); {out / FAILURES} lists each with its reason"
-        )
+        names = ", ".join(job.entry.path.name for job in jobs)
+        raise NothingStored(f"no row of {names} could be stored ({failures.summary()})")
     manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
     parts: Counter[int] = Counter()
@@ -184,8 +189,7 @@ class _FailureWriter:
 
     def __init__(self, path: Path):
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
-        self._stream = open(self._partial, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._stream = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
         self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(["id", "reason", "message"])
         self.reasons: Counter[str] = Counter()
@@ -204,8 +208,7 @@ class _FailureWriter:
         counts = ", ".join(f"{reason}: {n}" for reason, n in self.reasons.most_common())
         return f"{counts}; the first: {self._first}"
 
-    def finish(self) -> str:
-        """Close the file, give it its name, and return its SHA-256."""
+    def finish(self) -> dict:
+        """Close the file, and return its entry for the manifest."""
         self._stream.close()
-        self._partial.replace(self._path)
-        return sha256_of(self._path)
+        return described(self._path, sha256_of(self._path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from xxact.data.formula import FormulaError, parse_formula
 from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
 from xxact.data.subset import part_of
+from xxact.files import written_whole
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
 from xxact.xrd.symmetry import space_group_number
@@ -197,9 +197,8 @@ def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
     text = "\0".join(clean).encode(errors="backslashreplace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
+    with written_whole(path) as file:
+        np.savez(file, **arrays)
 
 
 def _labels(values: Sequence[str]) -> np.ndarray:

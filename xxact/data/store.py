@@ -17,6 +17,7 @@ Layout (N samples; CSR offsets have N + 1 entries):
     source_space_group.npy u1    (N,)    the source's own number, 0 where missing (if it has one)
     failures.csv           id, reason and message of every row that could not be used
     manifest.json          written last: a directory without it is no store
+    .xxact.lock            empty; held by who prepares the store, shared by who trains on it
 
 The manifest holds hashes, counts, sources and versions, and neither times nor worker counts, so
 that the same inputs and settings give the same bytes.
@@ -27,6 +28,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -34,18 +37,23 @@ import numpy as np
 
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target, crystal_system_index
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import being_read, sha256_of
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 FAILURES = "failures.csv"
+LOCK = ".xxact.lock"
+
+#: A file is told from another one of its length, when a store is opened, by this many of its
+#: blocks of this many bytes, spread evenly.
+_PROBES, _PROBE_BYTES = 8, 4096
 
 #: Code of each part in `part.npy`.
 PARTS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
 
 
 class Store:
-    """A prepared data set. Columns are memory-mapped: opening one reads the manifest only."""
+    """A prepared data set. Columns are memory-mapped: opening one reads no more than samples."""
 
     def __init__(self, path: Path, manifest: dict, sha256: str):
         self.path = path
@@ -148,25 +156,46 @@ class Store:
             return np.zeros(self.n, np.uint64)
         return np.add.reduceat(_scramble(words), offsets[:-1])
 
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Keep the store as it is while the block runs: nobody can replace it.
+
+        Many may read at a time. `UserError`, naming the process, if it is being replaced already.
+        """
+        lock = self.path / LOCK
+        with suppress(OSError):  # where nothing can be written, nothing can be replaced
+            lock.touch()
+        with being_read(lock, f"{self.path} is being replaced"):
+            yield
+
+    def problems(self) -> list[str]:
+        """Columns that are not those of the manifest, by size and samples of their content.
+
+        Takes a millisecond, whatever the size of the store, and notices columns of another
+        preparation; a flipped bit is found by `verify`.
+        """
+        columns = self.manifest["columns"].items()
+        return [p for file, want in columns if (p := self._differs(file, want))]
+
     def verify(self) -> list[str]:
-        """Compare every file with the manifest; one line per damaged or missing file."""
-        problems = [self._check_column(f, want) for f, want in self.manifest["columns"].items()]
-        problems += [self._check_hash(f, want) for f, want in self.manifest["files"].items()]
-        return [p for p in problems if p]
+        """Compare every byte of every file with the manifest; a line per damaged or missing one."""
+        files = self.manifest["columns"] | self.manifest["files"]
+        problems = []
+        for file, want in files.items():
+            problem = self._differs(file, want)
+            if problem is None and sha256_of(self.path / file) != want["sha256"]:
+                problem = f"{file}: damaged (SHA-256 differs from the manifest)"
+            problems += [problem] if problem else []
+        return problems
 
-    def _check_column(self, file: str, want: dict) -> str | None:
-        try:
-            self.column(file.removesuffix(".npy"))
-        except UserError:
-            if (self.path / file).exists():
-                return f"{file}: damaged (header or length differ from the manifest)"
-        return self._check_hash(file, want["sha256"])
-
-    def _check_hash(self, file: str, want: str) -> str | None:
-        if not (self.path / file).exists():
+    def _differs(self, file: str, want: dict) -> str | None:
+        path = self.path / file
+        if not path.exists():
             return f"{file}: missing"
-        if sha256_of(self.path / file) != want:
-            return f"{file}: damaged (SHA-256 differs from the manifest)"
+        if (size := path.stat().st_size) != want["bytes"]:
+            return f"{file}: damaged ({size:,} bytes, the manifest says {want['bytes']:,})"
+        if probe_of(path) != want["probe"]:
+            return f"{file}: damaged (its content is not that of the manifest)"
         return None
 
 
@@ -178,8 +207,12 @@ def _scramble(words: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def open_store(path: str | os.PathLike) -> Store:
-    """Open the store in `path`; `UserError` if there is none or its preparation is unfinished."""
+def open_store(path: str | os.PathLike, check: bool = True) -> Store:
+    """Open the store in `path`.
+
+    `UserError` if there is none, if its preparation is unfinished, or if files in it are not those
+    that were prepared (see `Store.problems`; `check=False` leaves this out).
+    """
     path = Path(path)
     if not path.is_dir():
         raise UserError(
@@ -187,34 +220,63 @@ def open_store(path: str | os.PathLike) -> Store:
             f"`xxact data prepare --source csv --input FILE --out {path}` "
             "(or `--source mini` for the embedded one)"
         )
-    if not (path / MANIFEST).exists():
+    manifest = read_manifest(path)
+    if manifest is None:
         raise UserError(
             f"{path} holds no finished data set ({MANIFEST} is missing): run the same "
             "`xxact data prepare` again, it goes on where it stopped"
         )
-    manifest = read_manifest(path)
     found = manifest["format"]
     if found != FORMAT:
         raise UserError(f"{path} has store format {found}, this version reads {FORMAT}: prepare it")
-    return Store(path, manifest, sha256_of(path / MANIFEST))
+    store = Store(path, manifest, sha256_of(path / MANIFEST))
+    if check and (problems := store.problems()):
+        raise UserError(
+            f"{path} does not hold what was prepared there ({'; '.join(problems)}): "
+            f"see `xxact data verify {path}`, then prepare it again with --overwrite"
+        )
+    return store
 
 
-def read_manifest(path: Path) -> dict:
-    """The manifest of the store in `path`, of whatever format; `UserError` if it is damaged."""
+def read_manifest(path: Path) -> dict | None:
+    """The manifest in `path`, of whatever format, if there is one; `UserError` if it is damaged."""
     try:
         fields = json.loads((path / MANIFEST).read_bytes())
         fields["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path / MANIFEST} is damaged ({error}): prepare the store again"
+            f"{path / MANIFEST} is damaged, or not of a data set ({error!r:.80}): prepare it "
+            "again in another directory"
         ) from error
     return fields
+
+
+def described(path: Path, sha256: str) -> dict:
+    """What the manifest holds of a file: its hash, its size and the hash of its samples."""
+    return {"sha256": sha256, "bytes": path.stat().st_size, "probe": probe_of(path)}
+
+
+def probe_of(path: Path) -> str:
+    """Hash of blocks that are spread evenly over a file, its first and last among them.
+
+    It tells columns of different content apart without reading them: these differ all over.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        last = max(0, os.fstat(stream.fileno()).st_size - _PROBE_BYTES)
+        for place in sorted({last * k // (_PROBES - 1) for k in range(_PROBES)}):
+            stream.seek(place)
+            digest.update(stream.read(_PROBE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 class ColumnWriter:
     """Appends blocks to `<name>.npy`, hashing as it writes: memory stays flat.
 
-    The file gets its name when it is complete; the caller gives the number of rows beforehand.
+    The caller gives the number of rows beforehand, and a directory that nobody else writes to: a
+    store is built aside, and put in place when it is whole.
     """
 
     def __init__(self, directory: Path, name: str, dtype: np.dtype, rows: int):
@@ -224,8 +286,7 @@ class ColumnWriter:
         self._left = rows
         self.last = 0  #: the last value of an integer column, for offsets
         self._path = directory / self.file
-        self._partial = directory / f"{self.file}.partial"
-        self._stream = open(self._partial, "w+b")  # noqa: SIM115 (closed in `finish`)
+        self._stream = open(self._path, "w+b")  # noqa: SIM115 (closed in `finish`)
         header = {"descr": self._dtype.str, "fortran_order": False, "shape": (rows,)}
         np.lib.format.write_array_header_1_0(self._stream, header)
         self._stream.seek(0)
@@ -242,20 +303,11 @@ class ColumnWriter:
         self._stream.write(content)
 
     def finish(self) -> dict:
-        """Close the file, give it its name, and return its entry for the manifest."""
+        """Force the file to disk, and return its entry for the manifest."""
         if self._left:
             raise RuntimeError(f"{self.file}: {self._left} rows were not written")
-        self._stream.close()
-        os.replace(self._partial, self._path)
-        return {
-            "sha256": self._digest.hexdigest(),
-            "dtype": self._dtype.str,
-            "shape": [self._rows],
-        }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it: it is whole or absent."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+        with self._stream as stream:
+            stream.flush()
+            os.fsync(stream.fileno())
+        layout = {"dtype": self._dtype.str, "shape": [self._rows]}
+        return described(self._path, self._digest.hexdigest()) | layout

@@ -40,7 +40,7 @@ def execute(run: Run, show: bool = True) -> None:
     from xxact.training.summary import summarise
 
     store = open_store(run.data)
-    with joined() as world, _only_run_in(run.folder, world):
+    with store.being_read(), joined() as world, _only_run_in(run.folder, world):
         world.on_first(lambda: _write_spec(run))
         progress = Progress(run.folder, show)
         if run.is_baseline:

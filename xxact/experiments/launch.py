@@ -207,7 +207,8 @@ def _prepared(data: Path, options: argparse.Namespace) -> Path:
     if "--source mini" in scale.prepare:
         from xxact.data.prepare import prepare
 
-        prepare("mini", [], data, workers=len(os.sched_getaffinity(0)), overwrite=True)
+        cores = len(os.sched_getaffinity(0))
+        prepare("mini", [], data, workers=cores, overwrite=True, wait=True)
     elif not data.is_dir():
         raise UserError(
             f"scale '{options.scale}' needs the data set {data}, which is not there; make it"

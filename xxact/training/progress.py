@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xxact.data.store import write_atomically
+from xxact.files import write_atomically
 
 WRITE_EVERY_S = 1.0
 PRINT_EVERY_S = 15.0
