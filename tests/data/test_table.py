@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xxact.cli import main
-from xxact.data.csv_source import KNOWN_COLUMNS
+from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare
 from xxact.data.source import Columns, TargetColumn, parse_columns, parse_inputs
 from xxact.data.store import Store, open_store
@@ -25,7 +25,7 @@ def stored(tmp_path):
 
     def prepared(content: bytes, *targets: str, name: str = "in.csv") -> Store:
         (tmp_path / name).write_bytes(content)
-        columns = parse_columns([], list(targets or ["y=y"]), KNOWN_COLUMNS)
+        columns = parse_columns([], list(targets or ["y=y"]), KNOWN)
         return prepare("csv", [tmp_path / name], tmp_path / "stores" / name, columns=columns).store
 
     return prepared

@@ -157,7 +157,8 @@ def json_source(inputs: Sequence[Input], columns: Columns) -> JsonSource:
     if any(other != layout for other in layouts.values()):
         said = ", ".join(f"{path} ({layout.name})" for path, layout in layouts.items())
         raise UserError(f"the inputs have different layouts, prepare them apart: {said}")
-    data = [row[layout.within] if layout.within else row for rows in samples.values() for row in rows]
+    rows = [row for found in samples.values() for row in found]
+    data = [row.get(layout.within, {}) if layout.within else row for row in rows]
 
     def is_there(key: str) -> bool:
         return any(_look_up(values, key, _ABSENT) is not _ABSENT for values in data)
@@ -205,14 +206,17 @@ def _samples(inputs: Sequence[Input]) -> dict[Path, list[dict]]:
 
 def _first_rows(path: Path) -> list[dict]:
     """The first rows of a file that are materials; `UnreadableInput` where there are none."""
-    rows = []
+    rows, fault = [], "none of its first entries has a 'structure', 'atoms' or 'data'"
     with open(path, "rb") as stream:
-        for entry in islice(Entries(stream), _LOOKED_AT):
-            with suppress(RowError):
-                rows.append(parse_json(entry.text))
+        try:
+            for entry in islice(Entries(stream), _LOOKED_AT):
+                with suppress(RowError):
+                    rows.append(parse_json(entry.text))
+        except UnreadableInput as error:
+            fault = str(error)
     rows = [row for row in rows if is_entry(row)]
     if not rows:
-        raise UnreadableInput("none of its first entries has a 'structure', 'atoms' or 'data'")
+        raise UnreadableInput(fault)
     return rows
 
 

@@ -53,9 +53,10 @@ def _from_jarvis(atoms: dict) -> Crystal:
     if not numbers:
         raise RowError("no_sites", "the structure has no atoms")
     coords = _floats(atoms["coords"], "invalid_coordinates", (-1, 3))
-    if atoms.get("cartesian", False) not in (True, False):
-        raise RowError("invalid_coordinates", f"'cartesian' is {atoms['cartesian']!r:.40}")
-    return Crystal(lattice, _fractional(coords, lattice) if atoms.get("cartesian") else coords, numbers)
+    cartesian = atoms.get("cartesian", False)
+    if not isinstance(cartesian, bool):
+        raise RowError("invalid_coordinates", f"'cartesian' is {cartesian!r:.40}")
+    return Crystal(lattice, _fractional(coords, lattice) if cartesian else coords, numbers)
 
 
 def _lattice(lattice: object) -> np.ndarray:

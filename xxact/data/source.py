@@ -153,7 +153,10 @@ def parse_inputs(texts: list[str]) -> list[Input]:
         if not entry.path.exists():
             raise UserError(f"there is no input file {entry.path}")
         if entry.path.is_dir():
-            raise UserError(f"the input {entry.path} is a directory; name the files in it")
+            raise UserError(
+                f"the input {entry.path} is a directory; name the files in it "
+                "(of a folder of CIF files, the CSV file that lists them)"
+            )
         if not entry.path.is_file():
             raise UserError(
                 f"the input {entry.path} is a pipe or a device, which cannot be read twice: "

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import IO
 
 from xxact.data.source import READ_ERRORS, UnreadableInput
@@ -22,20 +23,27 @@ _LARGEST_FIELD = 1 << 30
 class Table:
     """The rows of a text table below its header, as lists of fields.
 
-    header: (n,) names as the file has them, without blanks around them; with `named=False` the
-    first line that is not passed over is a row, and `header` is empty.
+    header: (n,) names as the file has them, without blanks around them.
+    names: gives the columns names if the first line is a row already, and None if it is a header.
     decimal_comma: whether numbers may have a decimal comma, as where semicolons separate fields.
     Raises `UnreadableInput` where there is no text, or none but the header's.
     """
 
-    def __init__(self, stream: IO[bytes], named: bool = True):
+    def __init__(
+        self,
+        stream: IO[bytes],
+        names: Callable[[Sequence[str]], tuple[str, ...] | None] = lambda first: None,
+    ):
         csv.field_size_limit(_LARGEST_FIELD)
         raw, encoding = text_stream(stream)
         self._lines = io.TextIOWrapper(raw, encoding, newline="")
         first, delimiter = self._first_line()
         self.decimal_comma = delimiter == ";"
-        self._rows = csv.reader(_chained(first, self._lines), delimiter=delimiter)
-        self.header = tuple(name.strip() for name in next(self._rows)) if named else ()
+        self._rows = csv.reader(chain([first], self._lines), delimiter=delimiter)
+        row = next(self._rows)
+        self.header = names(row) or tuple(name.strip() for name in row)
+        if names(row):
+            self._rows = chain([row], self._rows)
 
     def __iter__(self) -> Iterator[list[str]]:
         """Rows with something in them."""
@@ -78,8 +86,3 @@ def column_index(header: Sequence[str], name: str) -> int:
 
 def _count(line: str, delimiter: str) -> int:
     return len(next(csv.reader([line], delimiter=delimiter)))
-
-
-def _chained(first: str, lines: IO[str]) -> Iterator[str]:
-    yield first
-    yield from lines

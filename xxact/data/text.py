@@ -68,6 +68,21 @@ def check_encoding(path: Path) -> None:
         return
 
 
+def read_text(path: Path) -> str:
+    """The text of a small file whose content is ASCII, as that of a CIF is.
+
+    Letters of other alphabets stand in names of authors and comments only, so that bytes that are
+    not UTF-8 are read as Latin-1. Raises `UnreadableInput` for what is no text.
+    """
+    with open(path, "rb") as stream:
+        raw, encoding = text_stream(stream)
+        content = raw.read()
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
 class Utf8Stream:
     """The text of a file as UTF-8, whatever it is encoded in; `read` like that of a file."""
 
