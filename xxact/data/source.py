@@ -94,8 +94,8 @@ class TargetColumn:
             return read_label(cell) if self.is_class else read_number(cell)
         except ValueError as error:
             message = f"{self.column}: {error}"
-            is_number = _NUMBER.fullmatch(str(cell).strip())
-            if isinstance(cell, str | bool) and not self.is_class and not is_number:
+            is_text = isinstance(cell, str | bool) and not _NUMBER.fullmatch(str(cell).strip())
+            if is_text and not self.is_class and self.name not in UNITS:
                 message += f" (for classes: --target {self.name}:{CLASS}={self.column})"
             raise RowError("invalid_target", message, identifier) from error
 
