@@ -12,6 +12,7 @@ import numpy as np
 
 from xxact.data.elements import SYMBOLS
 from xxact.data.labels import class_counts, remarks
+from xxact.data.leak import leak
 from xxact.data.store import FAILURES, LOCK, PARTS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
@@ -65,6 +66,11 @@ def _add_prepare(commands) -> None:
         metavar="NAME:UNIT=COLUMN",
         help="a further target: a number (bulk_modulus:GPa=K_VRH) or classes (phase:class=phase)",
     )
+    add(
+        "--split-by",
+        choices=("id", "formula"),
+        help="formula: all samples of a formula go to one split (default: by id, if rows have one)",
+    )
     add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
     add(
         "--share",
@@ -93,6 +99,7 @@ def _prepare(args: argparse.Namespace) -> int:
         "symprec": args.symprec,
         "workers": args.workers,
         "overwrite": args.overwrite,
+        "split_by": args.split_by,
     }
     if args.share:
         share = _parse_share(args.share)
@@ -177,8 +184,9 @@ def describe(store: Store) -> str:
     lines = [
         f"{store.name}: {store.n:,} samples ({manifest['kind']}), store {store.sha256[:12]}",
         "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
-        f"split: {manifest['split']['rule']}",
-        *_table("part", _parts(store)),
+        f"split by: {manifest['split']['by']}",
+        *_table("split", _parts(store)),
+        *leak(store),
     ]
     if store.has_xrd:
         reflections = len(store.intensity) / max(1, store.n)

@@ -113,11 +113,15 @@ class UnreadableInput(Exception):
 
 
 class Source(Protocol):
-    """Picklable; `kind`, `targets` and `has_source_space_group` hold for all of its inputs."""
+    """Picklable; what it says of itself holds for all of its inputs.
+
+    has_ids: whether rows come with ids; where not, their formulas are taken (composition alone).
+    """
 
     kind: str
     targets: tuple[TargetColumn, ...]
     has_source_space_group: bool
+    has_ids: bool
 
     def settings(self) -> dict:
         """Everything beside the files' bytes that the rows depend on, as JSON."""
