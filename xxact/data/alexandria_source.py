@@ -68,7 +68,6 @@ class AlexandriaSource:
     space_group_key: str = "spg"
     kind: str = "composition+xrd"
     has_source_space_group: bool = True
-    has_ids: bool = True
 
     def settings(self) -> dict:
         """Which keys are read as what."""

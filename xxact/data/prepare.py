@@ -275,7 +275,9 @@ def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> 
         if split_by:
             raise UserError(f"the inputs have a split of their own: none by {split_by} can be made")
         return "given"
-    return split_by or ("id" if adapter.has_ids else "formula")
+    if split_by is None and adapter.kind == "composition" and not adapter.has_ids:
+        return "formula"
+    return split_by or "id"
 
 
 def _wavelength() -> float:

@@ -115,7 +115,8 @@ class UnreadableInput(Exception):
 class Source(Protocol):
     """Picklable; what it says of itself holds for all of its inputs.
 
-    has_ids: whether rows come with ids; where not, their formulas are taken (composition alone).
+    has_ids: whether rows come with ids or their formulas are taken for that; only a source of kind
+    "composition" needs to say.
     """
 
     kind: str
