@@ -40,6 +40,11 @@ def positive(text: str) -> int:
     return _whole(text, least=1)
 
 
+def few(text: str) -> int:
+    """A whole number from 1 to 1000, for argparse."""
+    return _whole(text, least=1, most=1000)
+
+
 def seed(text: str) -> int:
     """A whole number that random generators can start from, for argparse."""
     return _whole(text, least=0, most=LARGEST_SEED)
