@@ -12,6 +12,7 @@ copied as they are, in their order. The data card is written beside them (see `m
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 import tempfile
 from pathlib import Path
@@ -56,7 +57,8 @@ def main() -> None:
     path = write_mini(polymorphs(read_rows(arguments.source / LABELLED)), arguments.out)
     with tempfile.TemporaryDirectory() as folder:
         store = prepare("csv", [path], Path(folder) / "mini").store
-        text = card(read_rows(path), store, arguments.source / JOIN)
+        agreement = json.loads((arguments.source / JOIN).read_text())
+        text = card(read_rows(path), store, agreement)
     write_atomically(arguments.out / "README.md", text.encode())
     print(f"{path}: {store.n:,} crystals, {path.stat().st_size:,} bytes")
 

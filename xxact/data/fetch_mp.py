@@ -164,7 +164,7 @@ def read_structures(archive: Path, tree: str) -> list[Material]:
         identifier = name.removesuffix(".cif")
         if int(re.search(r"\d+$", identifier)[0]) < FIRST_GNOME_ID:
             materials.append(read_structure(identifier, content.decode()))
-        progress.update(len(blobs))
+        progress.update(len(blobs), None)
     if tree_id(blobs) != tree:
         raise UserError(
             f"{archive} does not hold the structures of the pinned version: delete it and run the "
