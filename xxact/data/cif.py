@@ -19,27 +19,26 @@ _CELL = "".join(f"_cell_length_{x} +(\\S+)\n" for x in "abc") + "".join(
     f"_cell_angle_{x} +(\\S+)\n" for x in ("alpha", "beta", "gamma")
 )
 _P1 = re.compile(
-    r"\s*# generated using pymatgen\n"
+    r"\s*(?:# generated using pymatgen\n)?"
     r"data_\S+\n"
-    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"_symmetry_Int_Tables_number +1\n"
+    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"(?:_symmetry_Int_Tables_number +1\n"
     r"_chemical_formula_structural +[^\n]+\n"
     r"_chemical_formula_sum +[^\n]+\n"
     r"_cell_volume +\S+\n"
-    r"_cell_formula_units_Z +\d+\n"
+    r"_cell_formula_units_Z +\d+\n)?"
     r"loop_\n"
-    r" _symmetry_equiv_pos_site_id\n"
-    r" _symmetry_equiv_pos_as_xyz\n"
-    r"  1  'x, y, z'\n"
+    r"(?: _symmetry_equiv_pos_site_id\n)?"
+    r" ?_symmetry_equiv_pos_as_xyz\n"
+    r" (?: 1 )? ?'x, y, z'\n"
     r"loop_\n"
-    r" _atom_site_type_symbol\n"
-    r" _atom_site_label\n"
-    r" _atom_site_symmetry_multiplicity\n"
-    r" _atom_site_fract_x\n"
-    r" _atom_site_fract_y\n"
-    r" _atom_site_fract_z\n"
-    r" _atom_site_occupancy\n"
+    r" ?_atom_site_type_symbol\n"
+    r" ?_atom_site_label\n"
+    r"(?P<multiplicity> _atom_site_symmetry_multiplicity\n)?"
+    r" ?_atom_site_fract_x\n"
+    r" ?_atom_site_fract_y\n"
+    r" ?_atom_site_fract_z\n"
+    r" ?_atom_site_occupancy\n"
 )
-_ATOM_FIELDS = 7
 
 
 def read_cif(text: str) -> Crystal:
@@ -49,7 +48,11 @@ def read_cif(text: str) -> Crystal:
 
 
 def read_pymatgen_p1(text: str) -> Crystal | None:
-    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else."""
+    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else.
+
+    The layout of `xxact data fetch mp`, which is pymatgen's with what repeats itself left out, is
+    read too.
+    """
     text = text.replace("\r\n", "\n")
     head = _P1.match(text)
     if head is None:
@@ -57,14 +60,16 @@ def read_pymatgen_p1(text: str) -> Crystal | None:
     rows = text[head.end() :].rstrip()
     fields = rows.split()
     n = rows.count("\n") + 1
-    if len(fields) != _ATOM_FIELDS * n:
+    width = 7 if head["multiplicity"] else 6
+    if len(fields) != width * n:
         return None
-    if any(float_or_nan(f) != 1.0 for f in set(fields[6::_ATOM_FIELDS])):
+    if any(float_or_nan(f) != 1.0 for f in set(fields[width - 1 :: width])):
         return None
     try:
-        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::_ATOM_FIELDS]]
-        cell = [float(field) for field in head.groups()]
-        coords = np.array([[float(x) for x in fields[k::_ATOM_FIELDS]] for k in (3, 4, 5)]).T
+        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::width]]
+        cell = [float(field) for field in head.groups()[:6]]
+        columns = range(width - 4, width - 1)
+        coords = np.array([[float(x) for x in fields[k::width]] for k in columns]).T
     except (KeyError, ValueError):
         return None
     coords = round_to_thirds(coords)
