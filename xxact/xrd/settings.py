@@ -88,6 +88,12 @@ def operators_of_hall(symbol: str) -> np.ndarray | None:
         return None
 
 
+def number_of_hall(symbol: str) -> int:
+    """Space-group number of a Hall symbol in gemmi's table, else 0."""
+    found = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(symbol.replace("_", " ")))
+    return found.number if found else 0
+
+
 def parse_operators(texts: list[str]) -> np.ndarray:
     """(N, 3, 4) operators from `x, y+1/2, -z` and the like; a fourth part (time) is passed over.
 
