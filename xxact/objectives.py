@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xxact.models.base import outside_autocast
 from xxact.models.layers import choose
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | flo
     `temperature`; each row's own partner is the right class among the whole batch.
     Radford et al., https://arxiv.org/abs/2103.00020.
     """
-    with torch.autocast(composition.device.type, enabled=False):
+    with outside_autocast(composition):
         c = F.normalize(composition.float(), dim=-1)
         x = F.normalize(xrd.float(), dim=-1)
         logits = c @ x.T / temperature  # (B, B)
@@ -42,7 +43,7 @@ def contrastive_share(
 
     Only their logits (b, B) are computed; the shares of all samples add up to the loss.
     """
-    with torch.autocast(composition.device.type, enabled=False):
+    with outside_autocast(composition):
         c = F.normalize(composition.float(), dim=-1)
         x = F.normalize(xrd.float(), dim=-1)
         own = torch.arange(len(c), device=c.device)[rows]  # (b,)
@@ -73,7 +74,7 @@ def contrastive_gradients(
 
 def with_gradients(value: Tensor, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
     """A number equal to `value` whose gradients with respect to `tensors` are `gradients`."""
-    with torch.autocast(value.device.type, enabled=False):
+    with outside_autocast(value):
         pairs = zip(tensors, gradients, strict=True)
         linear = sum((tensor.float() * gradient).sum() for tensor, gradient in pairs)
         return value + (linear - linear.detach())

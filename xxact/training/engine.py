@@ -290,7 +290,7 @@ def make_engine(model: nn.Module, spec: RunSpec, world: World) -> Engine:
     kind = spec.engine.kind
     if kind == "auto":
         kind = "torch" if world.size == 1 else "deepspeed"
-    _prepare_blocks(model, spec.engine)
+    prepare_blocks(model, spec.engine)
     common = model, spec.optimizer, spec.precision, pick_device()
     if kind == "deepspeed":
         return DeepSpeedEngine(*common, world, spec.engine.zero_stage)
@@ -302,7 +302,7 @@ def make_engine(model: nn.Module, spec: RunSpec, world: World) -> Engine:
     return TorchEngine(*common)
 
 
-def _prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
+def prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
     """Compile the transformer blocks of a model, and checkpoint their activations, where asked."""
     if not (spec.compile or spec.activation_checkpointing):
         return
