@@ -12,7 +12,7 @@ from pathlib import Path
 from xxact import command
 from xxact.data.store import open_store
 from xxact.errors import UserError
-from xxact.experiments import cost, local, suite
+from xxact.experiments import local, suite
 from xxact.experiments.cluster import Cluster
 from xxact.experiments.spec import read_spec
 from xxact.experiments.suite import REPOSITORY, Run
@@ -88,6 +88,8 @@ def _run(table: str, options: argparse.Namespace) -> int:
     if options.dry_run or not (options.local or options.submit):
         _show_plan(runs, options)
         if options.dry_run:
+            from xxact.experiments import cost
+
             print(f"\n{cost.table(runs)}")
         if cluster:
             _show_scripts(runs, cluster)
