@@ -308,7 +308,7 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
         texts.append(f"{name}={tmp_path / f'{name}.csv'}")
     store = prepare("csv", parse_inputs(texts), tmp_path / "store").store
     assert store.manifest["parts"] == {"test": 2, "validation": 3, "train": 4}
-    assert store.manifest["split"] == {"rule": "given"}
+    assert store.manifest["split"] == {"by": "given"}
     assert store.ids[store.indices("validation")].tolist() == [b"t-10", b"t-11", b"t-12"]
 
 

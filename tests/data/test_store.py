@@ -7,7 +7,7 @@ import pytest
 
 from xxact.data import open_store
 from xxact.data.prepare import prepare
-from xxact.data.store import ColumnWriter
+from xxact.data.store import ColumnWriter, probe_of
 from xxact.errors import UserError
 
 
@@ -103,3 +103,50 @@ def test_column_writer_writes_what_numpy_reads(tmp_path):
     writer = ColumnWriter(tmp_path, "y", np.dtype("f4"), 5)
     with pytest.raises(RuntimeError, match=r"y\.npy: 5 rows were not written"):
         writer.finish()
+
+
+@pytest.mark.parametrize("file", ["ids.npy", "two_theta.npy", "target_band_gap.npy", "part.npy"])
+def test_columns_of_another_run_are_noticed_when_a_store_is_opened(
+    store, crystal_rows, csv_text, tmp_path, file
+):
+    """Of the same number of rows, so that nothing but the content differs."""
+    path = tmp_path / "other.csv"
+    path.write_text(csv_text(crystal_rows(60, first=20)))
+    other = prepare("csv", [path], tmp_path / "other").store
+    assert (store.path / file).read_bytes() != (other.path / file).read_bytes()
+    (store.path / file).write_bytes((other.path / file).read_bytes())
+    with pytest.raises(UserError, match=rf"{file}: damaged.*xxact data verify"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize("damage", ["unlink", "cut"])
+def test_missing_and_shortened_columns_are_noticed_when_a_store_is_opened(store, damage):
+    path = store.path / "intensity.npy"
+    if damage == "unlink":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match=rf"{store.path} .*intensity\.npy: "):
+        open_store(store.path)
+
+
+def test_a_damaged_store_is_made_again_when_told_to(store, crystals_csv):
+    (store.path / "ids.npy").unlink()
+    with pytest.raises(UserError, match=r"that is damaged \(ids\.npy: missing\).*--overwrite"):
+        prepare("csv", [crystals_csv], store.path)
+    assert prepare("csv", [crystals_csv], store.path, overwrite=True).store.verify() == []
+
+
+def test_samples_of_a_file_hold_its_beginning_and_end(tmp_path):
+    path = tmp_path / "column"
+    content = bytearray(np.random.default_rng(0).bytes(1 << 20))
+    probes = set()
+    for changed in (None, 0, -1, (1 << 19) + 1):
+        path.write_bytes(content)
+        if changed is not None:
+            with open(path, "r+b") as file:
+                file.seek(changed if changed >= 0 else len(content) + changed)
+                file.write(b"other")
+        probes.add(probe_of(path))
+        path.unlink()
+    assert len(probes) == 3  # the middle is not looked at

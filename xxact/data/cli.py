@@ -12,6 +12,7 @@ import numpy as np
 
 from xxact.data.elements import SYMBOLS
 from xxact.data.labels import class_counts, remarks
+from xxact.data.leak import leak
 from xxact.data.sources import SOURCES, known_columns
 from xxact.data.store import FAILURES, LOCK, PARTS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
@@ -66,6 +67,11 @@ def _add_prepare(commands) -> None:
         metavar="NAME:UNIT=COLUMN",
         help="a further target: a number (bulk_modulus:GPa=K_VRH) or classes (phase:class=phase)",
     )
+    add(
+        "--split-by",
+        choices=("id", "formula"),
+        help="formula: all samples of a formula go to one split (default: by id, if rows have one)",
+    )
     add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
     add(
         "--share",
@@ -94,6 +100,7 @@ def _prepare(args: argparse.Namespace) -> int:
         "symprec": args.symprec,
         "workers": args.workers,
         "overwrite": args.overwrite,
+        "split_by": args.split_by,
     }
     if args.share:
         share = _parse_share(args.share)
@@ -132,7 +139,9 @@ def _add_fetch(commands) -> None:
         description="Downloads resume; files that are there already and whole are kept.",
     )
     sets = parser.add_subparsers(dest="data_set", metavar="SET", required=True)
-    mp = sets.add_parser("mp", help="34,010 Materials Project crystals, as one CSV (about 50 MB)")
+    mp = sets.add_parser(
+        "mp", help="127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy"
+    )
     mp.add_argument("--out", type=Path, default=Path("data/raw/mp"), metavar="DIR")
     mp20 = sets.add_parser("mp20", help="CDVAE's MP-20: train.csv, val.csv, test.csv")
     mp20.add_argument("--out", type=Path, default=Path("data/raw/mp20"), metavar="DIR")
@@ -148,7 +157,7 @@ def _add_fetch(commands) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data import fetch
+    from xxact.data import fetch, fetch_mp
 
     with held(args.out / LOCK, f"{args.out} is being filled"):
         if args.data_set == "alexandria":
@@ -158,7 +167,7 @@ def _fetch(args: argparse.Namespace) -> int:
         elif args.data_set == "aflow":
             fetch.aflow(args.out)
         else:
-            fetch.mp(args.out)
+            fetch_mp.mp(args.out)
     return 0
 
 
@@ -168,8 +177,9 @@ def describe(store: Store) -> str:
     lines = [
         f"{store.name}: {store.n:,} samples ({manifest['kind']}), store {store.sha256[:12]}",
         "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
-        f"split: {manifest['split']['rule']}",
-        *_table("part", _parts(store)),
+        f"split by: {manifest['split']['by']}",
+        *_table("split", _parts(store)),
+        *leak(store),
     ]
     if store.has_xrd:
         reflections = len(store.intensity) / max(1, store.n)

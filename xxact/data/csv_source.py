@@ -54,6 +54,11 @@ class CsvSource:
         """Whether the files carry a space-group number of their own."""
         return self.space_group_column is not None
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether the rows have ids of their own."""
+        return self.id_column is not None
+
     def settings(self) -> dict:
         """Which columns are read as what."""
         return {

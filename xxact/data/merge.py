@@ -46,7 +46,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            part = _parts(job, shard, keep)
+            part = _split(job, shard, manifest["split"]["by"])[keep]
             parts.update(part.tolist())
             rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
             _append(writers, shard, keep, part, manifest["targets"])
@@ -143,10 +143,11 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
     return writers
 
 
-def _parts(job: Job, shard: np.lib.npyio.NpzFile, keep: np.ndarray) -> np.ndarray:
-    """Codes of the parts of the kept rows: that of the input, or by the hash of the id."""
-    part = shard["part"][keep]
-    return part if job.entry.part is None else np.full_like(part, PARTS[job.entry.part])
+def _split(job: Job, shard: np.lib.npyio.NpzFile, by: str) -> np.ndarray:
+    """Codes of the splits of a shard's rows: that of their input, or by hash of id or formula."""
+    if by == "given":
+        return np.full(len(shard["ids"]), PARTS[job.entry.part], np.uint8)
+    return shard[f"split_by_{by}"]
 
 
 def _append(

@@ -29,6 +29,7 @@ from xxact.data.folder import (
     put_in_place,
 )
 from xxact.data.labels import remarks
+from xxact.data.leak import leak
 from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.source import Columns, Input, Source
@@ -63,12 +64,15 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
     wait: bool = False,
+    split_by: str | None = None,
 ) -> Prepared:
     """Prepare a store in `out` from files of one source (see `sources.py`).
 
     inputs: files, or `Input`s that carry a part to keep a given split; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
     symprec: tolerance of the symmetry search in angstrom.
+    split_by: "id", or "formula" to keep all samples of a formula in one split; where inputs have a
+        split, theirs is kept. Default: by id, where rows have one.
     workers: processes; the result does not depend on it.
     overwrite: replace a store that is there and was made in another way, when the new one is whole.
     wait: wait for another process that prepares or uses `out`, rather than raise `UserError`.
@@ -78,7 +82,7 @@ def prepare(
     store and `overwrite` is False, or if it holds anything that is of no store.
     """
     told = False
-    with _planned(source, inputs, Path(out), name, columns, symprec, workers) as plan:
+    with _planned(source, inputs, Path(out), name, columns, symprec, workers, split_by) as plan:
         while not _is_prepared(plan, overwrite):
             try:
                 with held_for_preparation(plan.out):
@@ -125,6 +129,7 @@ def prepare_share(
     symprec: float = SYMPREC,
     workers: int = 1,
     overwrite: bool = False,
+    split_by: str | None = None,
 ) -> None:
     """Compute share k of n (`share = (k, n)`, k from 0) of the shards, for array jobs.
 
@@ -134,7 +139,7 @@ def prepare_share(
     k, n = share
     if not 0 <= k < n:
         raise UserError(f"a share K/N needs 0 <= K < N, got {k}/{n}")
-    with _planned(source, inputs, Path(out), name, columns, symprec, workers) as plan:
+    with _planned(source, inputs, Path(out), name, columns, symprec, workers, split_by) as plan:
         if not _is_prepared(plan, overwrite):
             with held_for_share(plan.out, share):
                 compute_shards(plan.source, plan.jobs, symprec, workers, share)
@@ -159,6 +164,7 @@ def _planned(
     columns: Columns | None,
     symprec: float,
     workers: int,
+    split_by: str | None,
 ) -> Iterator[_Plan]:
     if not 0 < symprec < 1:
         raise UserError(f"symprec must lie between 0 and 1 angstrom, got {symprec}")
@@ -168,6 +174,7 @@ def _planned(
         adapter = make_source(source, entries, columns or Columns())
         jobs = _jobs(adapter, entries, out, symprec)
         manifest = _manifest_head(adapter, jobs, name or out.resolve().name, symprec)
+        manifest["split"] = {"by": _split_rule(adapter, entries, split_by)}
         yield _Plan(adapter, jobs, out, manifest)
 
 
@@ -235,7 +242,6 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
     for job in jobs:
         fields = {"name": job.entry.path.name, "sha256": job.sha256, "bytes": job.size}
         inputs.append(fields | ({"part": job.entry.part} if job.entry.part else {}))
-    given = jobs[0].entry.part is not None
     return {
         "format": FORMAT,
         "reader": READER_VERSION,
@@ -247,9 +253,21 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
         "wavelength": WAVELENGTH,
         "wavelength_angstrom": _wavelength(),
         "two_theta_range_deg": [TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG],
-        "split": {"rule": "given" if given else "sha1(id) % 20"},
         "versions": _versions(),
     }
+
+
+def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> str:
+    """What decides the split of a row: "given", "id" or "formula"."""
+    if split_by not in (None, "id", "formula"):
+        raise UserError(f"a split is by id or by formula, not by '{split_by}'")
+    if entries[0].part is not None:
+        if split_by:
+            raise UserError(f"the inputs have a split of their own: none by {split_by} can be made")
+        return "given"
+    if split_by is None and adapter.kind == "composition" and not adapter.has_ids:
+        return "formula"
+    return split_by or "id"
 
 
 def _wavelength() -> float:
@@ -287,7 +305,7 @@ def report(prepared: Prepared) -> int:
         print(f"  {reason}: {n:,}")
     if failures:
         print(f"  each is listed in {store.path / FAILURES}")
-    for line in remarks(store):
+    for line in [*leak(store), *remarks(store)]:
         print(f"  {line}")
     for path, reason in prepared.unreadable.items():
         print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)

@@ -13,6 +13,7 @@ import numpy as np
 
 from xxact.data.formula import FormulaError, parse_formula
 from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
+from xxact.data.store import composition_words
 from xxact.data.subset import part_of
 from xxact.files import written_whole
 from xxact.xrd.crystal import Crystal, CrystalError
@@ -31,7 +32,8 @@ READER_VERSION = 1
 
 #: Columns with one entry a sample, with one an element, with one a reflection.
 SAMPLE_COLUMNS = {
-    "part": "u1",
+    "split_by_id": "u1",
+    "split_by_formula": "u1",
     "n_elements": "u1",
     "n_reflections": "i4",
     "n_sites": "i4",
@@ -58,7 +60,7 @@ class _Columns:
         }
     )
 
-    def append(self, **entries) -> None:
+    def append(self, entries: dict[str, object]) -> None:
         for name, entry in entries.items():
             self.columns[name].append(entry)
 
@@ -110,18 +112,20 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
         structural = reflection_columns(crystal)
     z, fraction = composition_columns(numbers, amounts)
     identifier = _encoded_id(row.id)
+    digest = row_digest(identifier, row)
+    columns = structural | {
+        "split_by_id": part_of(identifier),
+        "split_by_formula": part_of(composition_words(z, fraction.astype("f4")).tobytes()),
+        "id_hash": int.from_bytes(hashlib.sha1(identifier).digest()[:8], "little"),
+        "source_space_group": row.source_space_group,
+        "n_elements": len(z),
+        "element_z": z,
+        "element_fraction": fraction,
+    }
+    shard.append(columns)  # from here on nothing can go wrong: all columns grow by one row
     shard.ids.append(identifier)
-    shard.digests.append(row_digest(identifier, row))
+    shard.digests.append(digest)
     shard.values.append(row.values)
-    shard.append(
-        part=part_of(identifier),
-        id_hash=int.from_bytes(hashlib.sha1(identifier).digest()[:8], "little"),
-        source_space_group=row.source_space_group,
-        n_elements=len(z),
-        element_z=z,
-        element_fraction=fraction,
-        **structural,
-    )
     if structural:
         shard.crystals.append(crystal)
 

@@ -114,11 +114,16 @@ class UnreadableInput(Exception):
 
 
 class Source(Protocol):
-    """Picklable; `kind`, `targets` and `has_source_space_group` hold for all of its inputs."""
+    """Picklable; what it says of itself holds for all of its inputs.
+
+    has_ids: whether rows come with ids or their formulas are taken for that; only a source of kind
+    "composition" needs to say.
+    """
 
     kind: str
     targets: tuple[TargetColumn, ...]
     has_source_space_group: bool
+    has_ids: bool
 
     def settings(self) -> dict:
         """Everything beside the files' bytes that the rows depend on, as JSON."""

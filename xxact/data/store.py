@@ -142,19 +142,12 @@ class Store:
 
     def formula_keys(self) -> np.ndarray:
         """(N,) uint64 keys, equal for equal compositions (fractions to 1e-5)."""
-        fraction = np.rint(np.asarray(self.element_fraction, np.float64) * 1e5).astype(np.uint64)
-        return self._row_keys((fraction << np.uint64(8)) | self.element_z)
+        words = composition_words(self.element_z, self.element_fraction)
+        return row_keys(words, self.element_offsets)
 
     def chemical_system_keys(self) -> np.ndarray:
         """(N,) uint64 keys, equal for equal sets of elements."""
-        return self._row_keys(self.element_z.astype(np.uint64))
-
-    def _row_keys(self, words: np.ndarray) -> np.ndarray:
-        """Sum of the scrambled words of each sample; distinct rows collide with p = 2^-64."""
-        offsets = np.asarray(self.element_offsets)
-        if not len(words):
-            return np.zeros(self.n, np.uint64)
-        return np.add.reduceat(_scramble(words), offsets[:-1])
+        return row_keys(self.element_z.astype(np.uint64), self.element_offsets)
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
@@ -199,7 +192,24 @@ class Store:
         return None
 
 
-def _scramble(words: np.ndarray) -> np.ndarray:
+def composition_words(z: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """(n,) uint64 words of atomic numbers (n,) and atomic fractions (n,), to 1e-5."""
+    rounded = np.rint(np.asarray(fraction, np.float64) * 1e5).astype(np.uint64)
+    return (rounded << np.uint64(8)) | np.asarray(z, np.uint64)
+
+
+def row_keys(words: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(N,) uint64: the sum of the scrambled uint64 `words` of each row, in whatever order.
+
+    offsets: (N+1,), where the rows begin and end; none is empty. Distinct rows have the same key
+    with p = 2^-64.
+    """
+    if not len(words):
+        return np.zeros(len(offsets) - 1, np.uint64)
+    return np.add.reduceat(scramble(words), np.asarray(offsets)[:-1])
+
+
+def scramble(words: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser: uint64 in, well-mixed uint64 out (Steele et al. 2014)."""
     x = words + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
