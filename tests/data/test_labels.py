@@ -209,8 +209,11 @@ def test_one_class_alone_is_said(stored):
 
 
 def test_classes_that_differ_by_capitals_are_said(stored):
-    store = stored({"train": labels_csv(["FCC", "fcc", "hcp"])}, "c:class=c")
-    assert remarks(store) == ["c: 'FCC', 'fcc' are different classes, by their spelling"]
+    store = stored({"train": labels_csv(["FCC", "fcc", "hcp", "1", "1.0"])}, "c:class=c")
+    assert remarks(store) == [
+        "c: '1', '1.0' are different classes, by their spelling",
+        "c: 'FCC', 'fcc' are different classes, by their spelling",
+    ]
 
 
 @pytest.mark.parametrize(

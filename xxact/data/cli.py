@@ -41,7 +41,13 @@ def _add_prepare(commands) -> None:
         description="Interrupted, the same command goes on where it stopped.",
     )
     add = parser.add_argument
-    add("--source", required=True, choices=SOURCES)
+    add(
+        "--source",
+        required=True,
+        choices=SOURCES,
+        help="csv: a table with CIFs or formulas; cifs: a table beside CIF files; json: pymatgen "
+        "structures, Materials Project or JARVIS; alexandria: its releases; mini: the embedded one",
+    )
     add(
         "--input",
         nargs="+",

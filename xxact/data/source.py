@@ -211,7 +211,7 @@ def parse_columns(columns: list[str], targets: list[str], known: Mapping[str, st
 
 
 def _parse_target(text: str) -> TargetColumn:
-    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(.+)", text)
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(?s:(.+))", text)
     if match is None or match[1] in (CRYSTAL_SYSTEM.name, SPACE_GROUP.name):
         raise UserError(
             f"--target {text}: write NAME:UNIT=COLUMN, e.g. bulk_modulus:GPa=K_VRH, or "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO
 
@@ -37,36 +38,47 @@ class Table:
         csv.field_size_limit(_LARGEST_FIELD)
         raw, encoding = text_stream(stream)
         self._lines = io.TextIOWrapper(raw, encoding, newline="")
-        first, delimiter = self._first_line()
+        self._passed = 0  # lines above the header
+        with self._faults_named():
+            first, delimiter = self._first_line()
         self.decimal_comma = delimiter == ";"
-        self._rows = csv.reader(chain([first], self._lines), delimiter=delimiter)
-        row = next(self._rows)
-        self.header = names(row) or tuple(name.strip() for name in row)
-        if names(row):
-            self._rows = chain([row], self._rows)
+        self._reader = csv.reader(chain([first], self._lines), delimiter=delimiter, strict=True)
+        with self._faults_named():
+            row = next(self._reader)
+        invented = names(row)
+        self.header = invented or tuple(name.strip() for name in row)
+        self._first_row = [row] if invented else []
 
     def __iter__(self) -> Iterator[list[str]]:
         """Rows with something in them."""
-        try:
-            yield from (fields for fields in self._rows if any(map(str.strip, fields)))
-        except (*READ_ERRORS, csv.Error) as error:
-            raise UnreadableInput(f"{type(error).__name__}: {error}") from error
+        with self._faults_named():
+            for fields in chain(self._first_row, self._reader):
+                if any(map(str.strip, fields)):
+                    yield fields
 
     def _first_line(self) -> tuple[str, str]:
         """The header (or the first row) and what separates its fields."""
         said = ""
+        for line in self._lines:
+            text = line.strip()
+            if text[:4].lower() == "sep=" and len(text) <= 5:
+                said = line.lstrip()[4:5].strip("\r\n")
+            elif text and not text.startswith("#"):
+                return line, said or max(_DELIMITERS, key=lambda d: _count(line, d))
+            self._passed += 1
+        raise UnreadableInput("the file is empty")
+
+    @contextmanager
+    def _faults_named(self) -> Iterator[None]:
+        """`UnreadableInput`, with the line of a misplaced quotation mark, for what goes wrong."""
         try:
-            for line in self._lines:
-                text = line.strip()
-                if text[:4].lower() == "sep=" and len(text) == 5:
-                    said = text[4]
-                elif text[:4].lower() == "sep=" and line[4:5] == "\t":
-                    said = "\t"
-                elif text and not text.startswith("#"):
-                    return line, said or max(_DELIMITERS, key=lambda d: _count(line, d))
+            yield
+        except csv.Error as error:
+            line = self._passed + self._reader.line_num
+            what = "a quotation mark is not closed" if "end of data" in str(error) else error
+            raise UnreadableInput(f"line {line}: {what}") from error
         except READ_ERRORS as error:
             raise UnreadableInput(f"{type(error).__name__}: {error}") from error
-        raise UnreadableInput("the file is empty")
 
 
 def column_index(header: Sequence[str], name: str) -> int:
