@@ -202,6 +202,10 @@ def test_a_class_that_only_the_test_split_has_is_said(stored, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_a_store_for_tests_alone_lacks_no_training(stored):
+    assert remarks(stored({"test": CASE_TEST}, "c:class=c")) == []
+
+
 def test_one_class_alone_is_said(stored):
     assert remarks(stored({"train": labels_csv(["a", "a"])}, "c:class=c")) == [
         "c has one class alone, 'a': there is nothing to tell apart"

@@ -151,8 +151,10 @@ def _check_amount(number: str, rest: str, after_blank: bool) -> None:
         raise FormulaError(f"is {number} an amount or a coefficient? Write CuSO4·5H2O or Fe2O3")
     if not _TWO_READINGS.fullmatch(number):
         return
+    fraction = following[-1:].isdigit() and re.match(r"\.\d", rest[len(following) :])
     molecule = _MOLECULE.fullmatch(following) and not _HYDROXIDE.fullmatch(following)
-    if molecule and re.search("[HDT]", following) and re.search("[CNOFS]", following):
+    has_hydrogen = re.search("[HDT]", following) and re.search("[CNOFS]", following)
+    if molecule and has_hydrogen and not fraction:
         molecules = number.partition(".")[2]
         raise FormulaError(
             f"the dot in '{number}{following}' is ambiguous: write ·{molecules}{following} for "

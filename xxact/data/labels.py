@@ -100,7 +100,8 @@ def _of_classes(store: Store, name: str) -> list[str]:
     if len(classes) == 1:
         lines.append(f"{name} has one class alone, '{classes[0]}': there is nothing to tell apart")
     train = np.bincount(values[store.indices("train")] + 1, minlength=len(classes) + 1)[1:]
-    if unseen := [label for label, n in zip(classes, train, strict=True) if not n]:
+    unseen = [label for label, n in zip(classes, train, strict=True) if not n]
+    if unseen and train.any():  # a store may be there for tests alone
         lines.append(
             f"{name}: no training sample has the class{'es' if len(unseen) > 1 else ''} "
             f"{_listed(unseen)}, which a model cannot learn"
