@@ -44,7 +44,8 @@ def test_a_baseline_has_no_weights(experiments, tiny_data, tmp_path, capsys):
     row = str(experiments / "table1" / "forest_xrd_energy.yaml")
     out = tmp_path / "mine"
     assert main(["train", row, "--scale", "tiny", "--data", str(tiny_data), "--out", str(out)]) == 0
-    assert (out / "result.json").exists() and (out / "result.npz").exists()
+    assert (out / "result.json").exists()
+    assert (out / "result.npz").exists()
     assert main(["evaluate", str(out), "--data", str(tiny_data)]) == 2
     assert "there is no finished run" in capsys.readouterr().err
 
