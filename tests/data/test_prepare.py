@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from xxact.data import open_store
-from xxact.data.csv_source import KNOWN_COLUMNS
+from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare, prepare_share
 from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
 from xxact.errors import UserError
@@ -109,7 +109,7 @@ def test_other_names_and_further_targets(crystal_rows, csv_text, tmp_path):
     columns = parse_columns(
         ["id=code", "formation_energy_per_atom=e_form", "cif=structure"],
         ["bulk_modulus:GPa=K", "hardness=K"],
-        KNOWN_COLUMNS,
+        KNOWN,
     )
     path = write(tmp_path / "c.csv", csv_text(rows))
     store = prepare("csv", [path], tmp_path / "store", columns=columns).store
@@ -267,7 +267,7 @@ def test_nothing_stored_is_an_error(tmp_path):
 )
 def test_missing_columns_are_named(tmp_path, header, named, message):
     path = write(tmp_path / "c.csv", f"{header}\nx,y\n")
-    columns = parse_columns(named, [], KNOWN_COLUMNS)
+    columns = parse_columns(named, [], KNOWN)
     with pytest.raises(UserError, match=message):
         prepare("csv", [path], tmp_path / "store", columns=columns)
 
@@ -283,7 +283,7 @@ def test_missing_columns_are_named(tmp_path, header, named, message):
 )
 def test_misspelt_mappings_are_named(columns, targets, message):
     with pytest.raises(UserError, match=message):
-        parse_columns(columns, targets, KNOWN_COLUMNS)
+        parse_columns(columns, targets, KNOWN)
 
 
 # ----------------------------------------------------------------------------------- split

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xxact.cli import main
-from xxact.data.csv_source import KNOWN_COLUMNS
+from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare
 from xxact.data.source import Columns, TargetColumn, parse_columns, parse_inputs
 from xxact.data.store import Store, open_store
@@ -25,7 +25,7 @@ def stored(tmp_path):
 
     def prepared(content: bytes, *targets: str, name: str = "in.csv") -> Store:
         (tmp_path / name).write_bytes(content)
-        columns = parse_columns([], list(targets or ["y=y"]), KNOWN_COLUMNS)
+        columns = parse_columns([], list(targets or ["y=y"]), KNOWN)
         return prepare("csv", [tmp_path / name], tmp_path / "stores" / name, columns=columns).store
 
     return prepared
@@ -165,6 +165,28 @@ def test_a_comma_in_a_number_is_no_decimal_point_elsewhere(stored):
 
 def test_empty_rows_are_passed_over(stored):
     assert ids(stored(b"id,formula,y\na,NaCl,1\n\n,,\n , ,\nb,KCl,2\n,,\n")) == ["a", "b"]
+
+
+def test_a_quotation_mark_that_is_not_closed_swallows_nothing_in_silence(tmp_path):
+    rows = [f"r{k},NaCl,{k}" for k in range(50)]
+    rows[20] = 'r20,"NaCl,20'
+    path = tmp_path / "in.csv"
+    path.write_text("\n".join(["# head", "id,formula,y", *rows, ""]))
+    columns = parse_columns([], ["y=y"], KNOWN)
+    prepared = prepare("csv", [path], tmp_path / "store", columns=columns)
+    assert prepared.store.n == 20
+    assert prepared.unreadable == {path: "line 52: a quotation mark is not closed"}
+
+
+def test_what_stands_behind_a_quotation_mark_is_named(stored):
+    with pytest.raises(UserError, match=r"line 2: ',' expected after"):
+        stored(b'id,formula,y\n"a"b,NaCl,1\n')
+
+
+def test_a_field_over_several_lines(stored):
+    assert ids(stored(b'"id",formula,"y\nof it"\n"a ""quoted""",NaCl,1\n', "y=y\nof it")) == [
+        'a "quoted"'
+    ]
 
 
 def test_a_header_without_rows_is_named(stored):

@@ -13,6 +13,7 @@ import numpy as np
 from xxact.data.elements import SYMBOLS
 from xxact.data.labels import class_counts, remarks
 from xxact.data.leak import leak
+from xxact.data.sources import SOURCES, known_columns
 from xxact.data.store import FAILURES, LOCK, PARTS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
@@ -40,7 +41,13 @@ def _add_prepare(commands) -> None:
         description="Interrupted, the same command goes on where it stopped.",
     )
     add = parser.add_argument
-    add("--source", required=True, choices=("csv", "alexandria", "mini"))
+    add(
+        "--source",
+        required=True,
+        choices=SOURCES,
+        help="csv: a table with CIFs or formulas; cifs: a table beside CIF files; json: pymatgen "
+        "structures, Materials Project or JARVIS; alexandria: its releases; mini: the embedded one",
+    )
     add(
         "--input",
         nargs="+",
@@ -92,7 +99,7 @@ def _prepare(args: argparse.Namespace) -> int:
             raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
     else:
         inputs = parse_inputs(args.input)
-        columns = parse_columns(args.column, args.target, _known_columns(args.source))
+        columns = parse_columns(args.column, args.target, known_columns(args.source))
     settings = {
         "name": args.name,
         "columns": columns,
@@ -113,16 +120,6 @@ def _parse_share(text: str) -> tuple[int, int]:
     if match is None:
         raise UserError(f"--share {text}: write K/N, e.g. 0/8 for the first of eight")
     return int(match[1]), int(match[2])
-
-
-def _known_columns(source: str) -> dict[str, str]:
-    if source == "alexandria":
-        from xxact.data.alexandria_source import KNOWN_KEYS
-
-        return KNOWN_KEYS
-    from xxact.data.csv_source import KNOWN_COLUMNS
-
-    return KNOWN_COLUMNS
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ other names. With a `cif` the data are composition and XRD; with a `formula` alo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,13 +23,14 @@ from xxact.data.source import (
     UnreadableInput,
     read_space_group,
 )
-from xxact.data.table import Table, check_encoding, column_index
+from xxact.data.table import Table, column_index
 from xxact.data.targets import UNITS
+from xxact.data.text import check_encoding
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
 
 #: Left sides that `--column` takes, and the column each stands for.
-KNOWN_COLUMNS = {name: name for name in ("cif", "formula", "spacegroup.number", *UNITS)} | {
+KNOWN = {name: name for name in ("cif", "formula", "spacegroup.number", *UNITS)} | {
     "id": "material_id",
     "material_id": "material_id",
     "space_group": "spacegroup.number",
@@ -68,9 +69,13 @@ class CsvSource:
             "targets": [[t.name, t.unit, t.column] for t in self.targets],
         }
 
+    def table(self, stream: IO[bytes], path: Path) -> Table:
+        """The table of an input."""
+        return Table(stream)
+
     def read(self, stream: IO[bytes], path: Path) -> Iterator[RawRow]:
         """Raw rows: the wanted fields as text; a row of the wrong length becomes a failure."""
-        table = Table(stream)
+        table = self.table(stream, path)
         wanted = self._positions(table.header)
         seen: Counter[str] = Counter()
         number = 0
@@ -119,20 +124,23 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
     The known targets (`UNITS`) are taken where some file has them. A file whose header cannot be
     read is passed over here, if there are others: reading it later records why.
     """
-    headers = read_headers(inputs)
+    headers = read_headers(inputs, lambda stream, path: Table(stream))
     contents = {_content_column(p, h, columns) for p, h in headers.items()}
     if len(contents) > 1:
         raise UserError("some inputs have a 'cif' column and some a 'formula' alone: split them")
     kind, content = contents.pop()
     targets = known_targets(headers, columns)
+    identifier = common_column(headers, ("material_id", "id"), columns)
+    if identifier is None and kind == "composition+xrd":
+        identifier = "material_id"
     source = CsvSource(
         kind,
         targets,
-        _id_column(headers, columns, kind),
+        identifier,
         content,
         space_group_column(headers, columns),
     )
-    require(headers, columns, source.id_column)
+    require(headers, columns, identifier)
     if kind == "composition" and not targets:
         path, header = next(iter(headers.items()))
         raise UserError(
@@ -142,16 +150,18 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
     return source
 
 
-def read_headers(inputs: Sequence[Input]) -> dict[Path, tuple[str, ...]]:
+def read_headers(
+    inputs: Sequence[Input], table: Callable[[IO[bytes], Path], Table]
+) -> dict[Path, tuple[str, ...]]:
     """The header of each input that has one; `UserError`, with reasons, where none has.
 
-    So is an input that is no text in an encoding that can be told.
+    `UserError` also where a file is in no encoding that can be told. `table` opens one.
     """
     headers, reasons = {}, {}
     for entry in inputs:
         try:
             with open(entry.path, "rb") as stream:
-                headers[entry.path] = Table(stream).header
+                headers[entry.path] = table(stream, entry.path).header
         except (UnreadableInput, OSError) as error:
             reasons[entry.path] = str(error)
         check_encoding(entry.path)
@@ -199,13 +209,14 @@ def _content_column(path: Path, header: Sequence[str], columns: Columns) -> tupl
     )
 
 
-def _id_column(headers: Headers, columns: Columns, kind: str) -> str | None:
-    if "material_id" in columns.names:
-        return columns.names["material_id"]
-    for name in ("material_id", "id"):
+def common_column(headers: Headers, names: Sequence[str], columns: Columns) -> str | None:
+    """What the user calls the first of `names`, or the first of them that every file has."""
+    if names[0] in columns.names:
+        return columns.names[names[0]]
+    for name in names:
         if all(_index(path, header, name) >= 0 for path, header in headers.items()):
             return name
-    return None if kind == "composition" else "material_id"
+    return None
 
 
 def _index(path: Path, header: Sequence[str], name: str) -> int:

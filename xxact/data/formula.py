@@ -153,11 +153,10 @@ def _check_amount(number: str, rest: str, after_blank: bool) -> None:
         return
     molecule = _MOLECULE.fullmatch(following) and not _HYDROXIDE.fullmatch(following)
     if molecule and re.search("[HDT]", following) and re.search("[CNOFS]", following):
-        whole, decimals = number.split(".")
+        molecules = number.partition(".")[2]
         raise FormulaError(
-            f"the dot in '{number}{following}' is ambiguous: write ·{decimals}{following} for "
-            f"{decimals} molecules, or ({following}) in brackets for the amount {whole or 0}."
-            f"{decimals}"
+            f"the dot in '{number}{following}' is ambiguous: write ·{molecules}{following} for "
+            f"{molecules} molecules, or put {following} first for the amount {number}"
         )
 
 

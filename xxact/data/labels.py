@@ -105,13 +105,21 @@ def _of_classes(store: Store, name: str) -> list[str]:
             f"{name}: no training sample has the class{'es' if len(unseen) > 1 else ''} "
             f"{_listed(unseen)}, which a model cannot learn"
         )
-    folded = {}
+    spellings: dict[object, list[str]] = {}
     for label in classes:
-        folded.setdefault(" ".join(label.lower().split()), []).append(label)
-    for alike in folded.values():
+        spellings.setdefault(_meant(label), []).append(label)
+    for alike in spellings.values():
         if len(alike) > 1:
             lines.append(f"{name}: {_listed(alike)} are different classes, by their spelling")
     return lines
+
+
+def _meant(label: str) -> object:
+    """What two spellings of a label have in common: the number, or the text without capitals."""
+    try:
+        return float(label)
+    except ValueError:
+        return " ".join(label.lower().split())
 
 
 def _listed(labels: Sequence[str], most: int = 5) -> str:

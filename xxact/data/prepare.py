@@ -33,12 +33,12 @@ from xxact.data.leak import leak
 from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.source import Columns, Input, Source
+from xxact.data.sources import SOURCES, make_source
 from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, open_store, read_manifest
 from xxact.errors import UserError
 from xxact.files import Taken, sha256_of
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
 
-SOURCES = ("csv", "alexandria", "mini")
 SYMPREC = 0.01
 #: More processes than any machine has cores are a slip of the finger.
 MOST_WORKERS = 1024
@@ -66,7 +66,7 @@ def prepare(
     wait: bool = False,
     split_by: str | None = None,
 ) -> Prepared:
-    """Prepare a store in `out` from files of one source (`csv`, `alexandria` or `mini`).
+    """Prepare a store in `out` from files of one source (see `sources.py`).
 
     inputs: files, or `Input`s that carry a part to keep a given split; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
@@ -171,7 +171,7 @@ def _planned(
     if not 1 <= workers <= MOST_WORKERS:
         raise UserError(f"workers must be between 1 and {MOST_WORKERS}, got {workers}")
     with _resolved(source, inputs) as entries:
-        adapter = _adapter(source, entries, columns or Columns())
+        adapter = make_source(source, entries, columns or Columns())
         jobs = _jobs(adapter, entries, out, symprec)
         manifest = _manifest_head(adapter, jobs, name or out.resolve().name, symprec)
         manifest["split"] = {"by": _split_rule(adapter, entries, split_by)}
@@ -201,16 +201,6 @@ def _resolved(source: str, inputs: Sequence[Input | Path | str]) -> Iterator[lis
         raise UserError("the embedded data set (xxact/data/mini/mini.csv.xz) is not installed")
     with resources.as_file(file) as path:
         yield [Input(path)]
-
-
-def _adapter(source: str, entries: list[Input], columns: Columns) -> Source:
-    if source == "alexandria":
-        from xxact.data.alexandria_source import alexandria_source
-
-        return alexandria_source(entries, columns)
-    from xxact.data.csv_source import csv_source
-
-    return csv_source(entries, columns)
 
 
 def _versions() -> dict[str, str]:

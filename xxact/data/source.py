@@ -94,7 +94,8 @@ class TargetColumn:
             return read_label(cell) if self.is_class else read_number(cell)
         except ValueError as error:
             message = f"{self.column}: {error}"
-            if isinstance(cell, str | bool) and not self.is_class:
+            is_text = isinstance(cell, str | bool) and not _NUMBER.fullmatch(str(cell).strip())
+            if is_text and not self.is_class and self.name not in UNITS:
                 message += f" (for classes: --target {self.name}:{CLASS}={self.column})"
             raise RowError("invalid_target", message, identifier) from error
 
@@ -157,7 +158,10 @@ def parse_inputs(texts: list[str]) -> list[Input]:
         if not entry.path.exists():
             raise UserError(f"there is no input file {entry.path}")
         if entry.path.is_dir():
-            raise UserError(f"the input {entry.path} is a directory; name the files in it")
+            raise UserError(
+                f"the input {entry.path} is a directory; name the files in it "
+                "(of a folder of CIF files, the CSV file that lists them)"
+            )
         if not entry.path.is_file():
             raise UserError(
                 f"the input {entry.path} is a pipe or a device, which cannot be read twice: "
@@ -207,7 +211,7 @@ def parse_columns(columns: list[str], targets: list[str], known: Mapping[str, st
 
 
 def _parse_target(text: str) -> TargetColumn:
-    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(.+)", text)
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(?s:(.+))", text)
     if match is None or match[1] in (CRYSTAL_SYSTEM.name, SPACE_GROUP.name):
         raise UserError(
             f"--target {text}: write NAME:UNIT=COLUMN, e.g. bulk_modulus:GPa=K_VRH, or "
