@@ -109,8 +109,7 @@ def _prepare(args: argparse.Namespace) -> int:
         "split_by": args.split_by,
     }
     if args.share:
-        share = _parse_share(args.share)
-        prepare_share(args.source, inputs, args.out, share, **settings)
+        prepare_share(args.source, inputs, args.out, _parse_share(args.share), **settings)
         return 0
     return report(prepare(args.source, inputs, args.out, **settings))
 
@@ -181,7 +180,7 @@ def describe(store: Store) -> str:
     """Counts by part, crystal systems, elements, target ranges and failures, as text."""
     manifest = store.manifest
     lines = [
-        f"{store.name}: {store.n:,} samples ({manifest['kind']}), store {store.sha256[:12]}",
+        f"{store.name}: {store.n:,} samples ({manifest['kind']}), data {store.content_sha256[:12]}",
         "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
         f"split by: {manifest['split']['by']}",
         *_table("split", _parts(store)),

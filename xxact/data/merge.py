@@ -77,7 +77,7 @@ def _content_hash(manifest: dict, rows: bytes) -> str:
     rows: hash over the rows of the store, in their order, of the code of the split (1 byte) and
     the digest of what the source says (`shard.row_digest`, 32 bytes).
     """
-    settings = ["format", "reader", "kind", "targets"]
+    settings = ["reader", "kind", "targets"]  # not the format: a layout changes no value
     if manifest["kind"] == "composition+xrd":
         settings += ["symprec", "wavelength", "two_theta_range_deg"]
     fields = json.dumps({name: manifest[name] for name in settings}, sort_keys=True)

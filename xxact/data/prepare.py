@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from xxact.data.compute import Job, compute_shards
 from xxact.data.folder import (
@@ -81,13 +82,14 @@ def prepare(
     Raises `UserError` if nothing could be stored, if a column is missing, if `out` holds another
     store and `overwrite` is False, or if it holds anything that is of no store.
     """
+    settings = {"name": name, "columns": columns, "symprec": symprec, "split_by": split_by}
     told = False
-    with _planned(source, inputs, Path(out), name, columns, symprec, workers, split_by) as plan:
+    with _planned(source, inputs, Path(out), workers=workers, **settings) as plan:
         while not _is_prepared(plan, overwrite):
             try:
                 with held_for_preparation(plan.out):
                     if not _is_prepared(plan, overwrite):
-                        _make(plan, workers)
+                        _make(plan)
                     break
             except Taken as taken:
                 if not wait:
@@ -99,9 +101,9 @@ def prepare(
         return _prepared(plan)
 
 
-def _make(plan: _Plan, workers: int) -> None:
+def _make(plan: _Plan) -> None:
     """Compute the shards, build the store of them and put it in its place."""
-    compute_shards(plan.source, plan.jobs, plan.manifest["symprec"], workers)
+    compute_shards(plan.source, plan.jobs, plan.manifest["symprec"], plan.workers)
     new = new_store(plan.out)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
@@ -124,25 +126,23 @@ def prepare_share(
     out: Path | str,
     share: tuple[int, int],
     *,
-    name: str | None = None,
-    columns: Columns | None = None,
-    symprec: float = SYMPREC,
-    workers: int = 1,
     overwrite: bool = False,
-    split_by: str | None = None,
+    **settings: Any,
 ) -> None:
     """Compute share k of n (`share = (k, n)`, k from 0) of the shards, for array jobs.
 
+    settings: name, columns, symprec, workers and split_by as in `prepare`.
     Shares may run at the same time on machines with a common file system, each once. When all are
     done, `prepare` with the same arguments merges them (and computes what is missing).
     """
     k, n = share
     if not 0 <= k < n:
         raise UserError(f"a share K/N needs 0 <= K < N, got {k}/{n}")
-    with _planned(source, inputs, Path(out), name, columns, symprec, workers, split_by) as plan:
+    with _planned(source, inputs, Path(out), **settings) as plan:
         if not _is_prepared(plan, overwrite):
             with held_for_share(plan.out, share):
-                compute_shards(plan.source, plan.jobs, symprec, workers, share)
+                symprec = plan.manifest["symprec"]
+                compute_shards(plan.source, plan.jobs, symprec, plan.workers, share)
 
 
 @dataclass
@@ -153,6 +153,7 @@ class _Plan:
     jobs: list[Job]
     out: Path
     manifest: dict
+    workers: int
 
 
 @contextmanager
@@ -160,11 +161,11 @@ def _planned(
     source: str,
     inputs: Sequence[Input | Path | str],
     out: Path,
-    name: str | None,
-    columns: Columns | None,
-    symprec: float,
-    workers: int,
-    split_by: str | None,
+    name: str | None = None,
+    columns: Columns | None = None,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    split_by: str | None = None,
 ) -> Iterator[_Plan]:
     if not 0 < symprec < 1:
         raise UserError(f"symprec must lie between 0 and 1 angstrom, got {symprec}")
@@ -175,7 +176,7 @@ def _planned(
         jobs = _jobs(adapter, entries, out, symprec)
         manifest = _manifest_head(adapter, jobs, name or out.resolve().name, symprec)
         manifest["split"] = {"by": _split_rule(adapter, entries, split_by)}
-        yield _Plan(adapter, jobs, out, manifest)
+        yield _Plan(adapter, jobs, out, manifest, workers)
 
 
 def _prepared(plan: _Plan) -> Prepared:
@@ -223,7 +224,7 @@ def _jobs(adapter: Source, entries: list[Input], out: Path, symprec: float) -> l
     settings += [WAVELENGTH, _versions()]
     jobs: dict[str, Job] = {}
     for entry in entries:
-        if not entry.path.is_file():
+        if not entry.path.is_file():  # it is read twice, which a pipe is not
             raise UserError(f"there is no input file {entry.path}")
         try:
             sha256 = sha256_of(entry.path)
