@@ -145,6 +145,30 @@ def test_formula_alone_gives_compositions(csv_text, tmp_path):
     ]
 
 
+def test_a_share_that_float32_cannot_hold_is_refused(csv_text, tmp_path):
+    rows = [{"formula": f"Fe1H0.{'0' * 50}1", "y": 1}, {"formula": "Fe1H0.0000001", "y": 2}]
+    columns = Columns(targets=(TargetColumn("y", "", "y"),))
+    path = write(tmp_path / "f.csv", csv_text(rows))
+    store = prepare("csv", [path], tmp_path / "store", columns=columns).store
+    assert store.ids.tolist() == [b"Fe1H0.0000001"]
+    assert store.manifest["failures"] == {"invalid_composition": 1}
+
+
+def test_the_mean_of_large_values_is_finite(csv_text, tmp_path):
+    from xxact.data.cli import describe
+
+    rows = [{"formula": f"Na{k}Cl", "y": "3e38"} for k in range(1, 9)]
+    columns = Columns(targets=(TargetColumn("y", "", "y"),))
+    path = write(tmp_path / "f.csv", csv_text(rows))
+    text = describe(prepare("csv", [path], tmp_path / "store", columns=columns).store)
+    assert next(line.split()[1:] for line in text.splitlines() if line.startswith("  y ")) == [
+        "8",
+        "3e+38",
+        "3e+38",
+        "3e+38",
+    ]
+
+
 # -------------------------------------------------------------------------------- failures
 
 

@@ -14,7 +14,6 @@ refused rather than guessed. So are charges, ranges, variables (`Na1-xCl`) and a
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,6 +39,8 @@ _TOKEN = re.compile(
     r"|(?P<blank>\s+)",
     re.ASCII,
 )
+#: Sums and products of amounts up to this stay finite.
+_LARGEST_AMOUNT = 1e30
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _CHARGE = re.compile(r"[\^⁺⁻⁰¹²³⁴-⁹+\-\u2212\u2013]")
 #: Numbers with a point that could also be an amount, a dot, and a whole number of molecules.
@@ -168,7 +169,7 @@ def _number(token: str) -> float:
     if denominator and not float(denominator):
         raise FormulaError(f"'{token}' divides by zero")
     number = float(numerator) / float(denominator or 1)
-    if not math.isfinite(number):
+    if number > _LARGEST_AMOUNT:
         raise FormulaError(f"the amount {token:.20} is too large")
     return number
 

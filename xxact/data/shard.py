@@ -25,6 +25,9 @@ ROWS = 1000
 
 WAVELENGTH = "CuKa"
 
+#: Atomic fractions below this would lose digits in float32.
+_LEAST_FRACTION = 1e-37
+
 #: Version of what is made of a row: raise it with every change after which the same source text
 #: gives another composition, reflections beyond rounding, space group or value. It enters the
 #: identity of the data, so that results of before and after are not taken for the same.
@@ -178,12 +181,18 @@ def _space_group(crystal: Crystal, symprec: float) -> int:
 
 
 def composition_columns(numbers: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers in ascending order and their atomic fractions, which sum to 1."""
+    """Atomic numbers in ascending order and their atomic fractions, which sum to 1.
+
+    `RowError` where float32 cannot hold a fraction.
+    """
     totals = np.bincount(numbers, weights=amounts)
     z = np.flatnonzero(totals > 0)
     if not len(z):
         raise RowError("no_sites", "the composition is empty")
-    return z, totals[z] / totals[z].sum()
+    fraction = totals[z] / totals[z].sum()
+    if not (fraction > _LEAST_FRACTION).all():
+        raise RowError("invalid_composition", "an element's share is too small to be stored")
+    return z, fraction
 
 
 def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None:
