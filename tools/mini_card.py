@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xxact.data.elements import SYMBOLS
-from xxact.data.store import PARTS, Store
+from xxact.data.store import SPLITS, Store
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 
 TEMPLATE = Path(__file__).with_name("mini_card.md")
@@ -56,8 +56,8 @@ def formula_floor(energy: pd.Series, formula: pd.Series) -> pd.Series:
 
 def _split(rows: pd.DataFrame, store: Store) -> pd.Series:
     """Name of the split of each row."""
-    name = {code: split for split, code in PARTS.items()}
-    by_id = {i.decode(): name[code] for i, code in zip(store.ids, store.part, strict=True)}
+    name = {code: split for split, code in SPLITS.items()}
+    by_id = {i.decode(): name[code] for i, code in zip(store.ids, store.split, strict=True)}
     return rows.material_id.map(by_id)
 
 

@@ -26,7 +26,7 @@ def formulas(tmp_path):
 def splits_of(store) -> dict[int, set[int]]:
     """The splits that the samples of each formula are in."""
     found = {}
-    for key, split in zip(store.formula_keys().tolist(), store.part.tolist(), strict=True):
+    for key, split in zip(store.formula_keys().tolist(), store.split.tolist(), strict=True):
         found.setdefault(key, set()).add(split)
     return found
 
@@ -38,7 +38,7 @@ def test_without_ids_all_rows_of_a_formula_are_in_one_split(formulas, tmp_path):
     store = prepare("csv", [path], tmp_path / "s", columns=MODULUS).store
     assert store.n == 99
     assert all(len(splits) == 1 for splits in splits_of(store).values())
-    assert set(store.part.tolist()) == {0, 1, 2, 3}
+    assert set(store.split.tolist()) == {0, 1, 2, 3}
     assert store.manifest["split"] == {"by": "formula"}
     (line,) = leak(store)
     assert line.endswith("0 have a formula that train has")
@@ -66,8 +66,8 @@ def test_the_split_does_not_depend_on_other_rows(formulas, tmp_path):
     a = prepare("csv", [formulas(names, name="a.csv")], tmp_path / "a", columns=MODULUS).store
     some = [name.replace("Cl", "") + "Cl" for name in names[40:3:-1]]
     b = prepare("csv", [formulas(some, name="b.csv")], tmp_path / "b", columns=MODULUS).store
-    known = dict(zip(a.ids.tolist(), a.part.tolist(), strict=True))
-    assert all(known[i] == s for i, s in zip(b.ids.tolist(), b.part.tolist(), strict=True))
+    known = dict(zip(a.ids.tolist(), a.split.tolist(), strict=True))
+    assert all(known[i] == s for i, s in zip(b.ids.tolist(), b.split.tolist(), strict=True))
 
 
 def test_leaks_of_a_given_split_are_counted(cubic_cif, csv_text, tmp_path):

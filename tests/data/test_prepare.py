@@ -75,7 +75,7 @@ def test_manifest_describes_the_store(crystals_csv, tmp_path):
     ]
     assert manifest["symprec"] == 0.01
     assert manifest["wavelength_angstrom"] == 1.54184
-    assert sum(manifest["parts"].values()) == manifest["n"] == 60
+    assert sum(manifest["splits"].values()) == manifest["n"] == 60
     assert str(tmp_path) not in json.dumps(manifest)
 
 
@@ -317,12 +317,12 @@ def test_split_does_not_depend_on_order_or_on_other_rows(crystal_rows, csv_text,
     rows = crystal_rows(60)
     a = prepare("csv", [write(tmp_path / "a.csv", csv_text(rows))], tmp_path / "a").store
     b = prepare("csv", [write(tmp_path / "b.csv", csv_text(rows[40:5:-1]))], tmp_path / "b").store
-    parts = dict(zip(a.ids.tolist(), a.part.tolist(), strict=True))
-    assert {parts[i] for i in a.ids.tolist()} == {0, 1, 2, 3}
-    assert all(parts[i] == p for i, p in zip(b.ids.tolist(), b.part.tolist(), strict=True))
-    for identifier, part in parts.items():
+    splits = dict(zip(a.ids.tolist(), a.split.tolist(), strict=True))
+    assert {splits[i] for i in a.ids.tolist()} == {0, 1, 2, 3}
+    assert all(splits[i] == p for i, p in zip(b.ids.tolist(), b.split.tolist(), strict=True))
+    for identifier, split in splits.items():
         slot = int(hashlib.sha1(identifier).hexdigest(), 16) % 20
-        assert part == (0 if slot == 0 else 1 if slot < 3 else 2 if slot == 3 else 3)
+        assert split == (0 if slot == 0 else 1 if slot < 3 else 2 if slot == 3 else 3)
 
 
 def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
@@ -331,7 +331,7 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
         write(tmp_path / f"{name}.csv", csv_text(crystal_rows(4 - k, first=10 * k)))
         texts.append(f"{name}={tmp_path / f'{name}.csv'}")
     store = prepare("csv", parse_inputs(texts), tmp_path / "store").store
-    assert store.manifest["parts"] == {"test": 2, "validation": 3, "train": 4}
+    assert store.manifest["splits"] == {"test": 2, "validation": 3, "train": 4}
     assert store.manifest["split"] == {"by": "given"}
     assert store.ids[store.indices("validation")].tolist() == [b"t-10", b"t-11", b"t-12"]
 
@@ -339,7 +339,7 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
 def test_inputs_are_checked(crystals_csv, tmp_path):
     with pytest.raises(UserError, match="no input file"):
         parse_inputs([str(tmp_path / "absent.csv")])
-    with pytest.raises(UserError, match="no part 'holdout'"):
+    with pytest.raises(UserError, match="no split 'holdout'"):
         parse_inputs([f"holdout={crystals_csv}"])
     with pytest.raises(UserError, match="give all or none"):
         parse_inputs([f"train={crystals_csv}", str(crystals_csv)])
@@ -462,7 +462,7 @@ def test_real_crystals(test_data, tmp_path):
         csv.writer(stream).writerows(rows)
     store = prepare("csv", [tmp_path / "mp.csv"], tmp_path / "store").store
     assert store.n == len(rows) - 1
-    assert not store.manifest["parts"].get("audit")
+    assert not store.manifest["splits"].get("audit")
     agree = store.column("space_group") == store.column("source_space_group")
     assert agree.mean() > 0.95  # the file's own numbers are at symprec 0.1
     assert store.verify() == []

@@ -39,10 +39,10 @@ def test_other_format_is_refused(store):
 
 
 def test_parts_partition_the_samples(store):
-    parts = [store.indices(p) for p in ("train", "validation", "test", "audit")]
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(store.n))
-    assert parts[0].dtype == np.int64
-    with pytest.raises(UserError, match="no part 'dev'"):
+    splits = [store.indices(p) for p in ("train", "validation", "test", "audit")]
+    np.testing.assert_array_equal(np.sort(np.concatenate(splits)), np.arange(store.n))
+    assert splits[0].dtype == np.int64
+    with pytest.raises(UserError, match="no split 'dev'"):
         store.indices("dev")
 
 
@@ -77,10 +77,10 @@ def test_verify_names_the_damaged_column(store):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    (store.path / "part.npy").write_bytes((store.path / "part.npy").read_bytes()[:-1])
+    (store.path / "split.npy").write_bytes((store.path / "split.npy").read_bytes()[:-1])
     (store.path / "failures.csv").unlink()
     problems = open_store(store.path, check=False).verify()
-    assert [p.split(":")[0] for p in problems] == ["part.npy", "two_theta.npy", "failures.csv"]
+    assert [p.split(":")[0] for p in problems] == ["split.npy", "two_theta.npy", "failures.csv"]
     assert "damaged" in problems[0]
     assert "damaged" in problems[1]
     assert "missing" in problems[2]
@@ -105,7 +105,7 @@ def test_column_writer_writes_what_numpy_reads(tmp_path):
         writer.finish()
 
 
-@pytest.mark.parametrize("file", ["ids.npy", "two_theta.npy", "target_band_gap.npy", "part.npy"])
+@pytest.mark.parametrize("file", ["ids.npy", "two_theta.npy", "target_band_gap.npy", "split.npy"])
 def test_columns_of_another_run_are_noticed_when_a_store_is_opened(
     store, crystal_rows, csv_text, tmp_path, file
 ):

@@ -14,7 +14,7 @@ from xxact.data.elements import SYMBOLS
 from xxact.data.labels import class_counts, remarks
 from xxact.data.leak import leak
 from xxact.data.sources import SOURCES, known_columns
-from xxact.data.store import FAILURES, LOCK, PARTS, Store, open_store
+from xxact.data.store import FAILURES, LOCK, SPLITS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.files import held
@@ -53,7 +53,7 @@ def _add_prepare(commands) -> None:
         nargs="+",
         action="extend",
         default=[],
-        metavar="[PART=]FILE",
+        metavar="[SPLIT=]FILE",
         help="files; train=FILE, validation=FILE, test=FILE keep a given split",
     )
     add("--out", required=True, type=Path, metavar="DIR")
@@ -177,13 +177,13 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def describe(store: Store) -> str:
-    """Counts by part, crystal systems, elements, target ranges and failures, as text."""
+    """Counts by split, crystal systems, elements, target ranges and failures, as text."""
     manifest = store.manifest
     lines = [
         f"{store.name}: {store.n:,} samples ({manifest['kind']}), data {store.content_sha256[:12]}",
         "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
         f"split by: {manifest['split']['by']}",
-        *_table("split", _parts(store)),
+        *_table("split", _splits(store)),
         *leak(store),
     ]
     if store.has_xrd:
@@ -210,9 +210,9 @@ def describe(store: Store) -> str:
     return "\n".join(lines)
 
 
-def _parts(store: Store) -> list[tuple]:
+def _splits(store: Store) -> list[tuple]:
     order = ("train", "validation", "test", "audit")
-    return [(p, {"samples": int((store.part == PARTS[p]).sum())}) for p in order]
+    return [(p, {"samples": int((store.split == SPLITS[p]).sum())}) for p in order]
 
 
 def _table(title: str, rows: list[tuple]) -> list[str]:

@@ -27,8 +27,8 @@ from xxact.data.download import Checks, Patience, download, download_wheel
 from xxact.data.fetch import say_next
 from xxact.data.mp_join import Label, Material, Sources, join
 from xxact.data.progress import Progress
-from xxact.data.store import PARTS
-from xxact.data.subset import part_of
+from xxact.data.store import SPLITS
+from xxact.data.subset import split_of
 from xxact.errors import UserError
 from xxact.files import write_atomically
 
@@ -128,7 +128,7 @@ def mp(out: Path, origin: Origin = ORIGIN, patience: Patience | None = None) -> 
 
 
 def _is_audit(material: Material) -> bool:
-    return part_of(material.id.encode()) == PARTS["audit"]
+    return split_of(material.id.encode()) == SPLITS["audit"]
 
 
 def _row(material: Material, energies: Mapping[str, Label], gaps: Mapping[str, Label]) -> tuple:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from xxact.data.store import PARTS, Store
+from xxact.data.store import SPLITS, Store
 from xxact.errors import UserError
 
 #: Texts that stand for no label. `none` and `na` may be classes: no magnetic order, sodium.
@@ -63,8 +63,8 @@ def class_counts(store: Store, target: str) -> dict[str, dict[str, int]]:
     """Samples of each class in each split, `unlabelled` ones last and only if there are any."""
     values, classes = store.values(target), store.targets[target].classes
     counts = {
-        split: np.bincount(values[store.part == code] + 1, minlength=len(classes) + 1)
-        for split, code in reversed(PARTS.items())
+        split: np.bincount(values[store.split == code] + 1, minlength=len(classes) + 1)
+        for split, code in reversed(SPLITS.items())
     }
     rows = {
         label: {split: int(n[k]) for split, n in counts.items()}

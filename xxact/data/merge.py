@@ -14,7 +14,7 @@ from xxact.data.compute import Job
 from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
 from xxact.data.source import Source, TargetColumn
-from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, described
+from xxact.data.store import FAILURES, MANIFEST, SPLITS, ColumnWriter, described
 from xxact.errors import UserError
 from xxact.files import sha256_of, write_atomically
 
@@ -39,22 +39,22 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
         raise NothingStored(f"no row of {names} could be stored ({failures.summary()})")
     manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
-    parts: Counter[int] = Counter()
+    splits: Counter[int] = Counter()
     rows = hashlib.sha256()
     start = 0
     for job, path in shards:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            part = _split(job, shard, manifest["split"]["by"])[keep]
-            parts.update(part.tolist())
-            rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
-            _append(writers, shard, keep, part, manifest["targets"])
+            split = _split(job, shard, manifest["split"]["by"])[keep]
+            splits.update(split.tolist())
+            rows.update(np.column_stack([split, shard["digests"][keep]]).tobytes())
+            _append(writers, shard, keep, split, manifest["targets"])
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
     columns = {w.file: w.finish() for w in writers.values()}
-    counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
+    counts = {"n": sizes.n, "splits": {p: splits[c] for p, c in SPLITS.items() if splits[c]}}
     files = {FAILURES: failures.finish()}
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
     if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
@@ -125,7 +125,7 @@ def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
 def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter]:
     plan = {
         "ids": (f"S{sizes.id_bytes}", sizes.n),
-        "part": ("u1", sizes.n),
+        "split": ("u1", sizes.n),
         "element_offsets": ("i8", sizes.n + 1),
         **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
         **{f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets},
@@ -146,7 +146,7 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
 def _split(job: Job, shard: np.lib.npyio.NpzFile, by: str) -> np.ndarray:
     """Codes of the splits of a shard's rows: that of their input, or by hash of id or formula."""
     if by == "given":
-        return np.full(len(shard["ids"]), PARTS[job.entry.part], np.uint8)
+        return np.full(len(shard["ids"]), SPLITS[job.entry.split], np.uint8)
     return shard[f"split_by_{by}"]
 
 
@@ -154,11 +154,11 @@ def _append(
     writers: dict[str, ColumnWriter],
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
-    part: np.ndarray,
+    split: np.ndarray,
     targets: dict[str, dict],
 ) -> None:
     """Append the kept rows of a shard to every column; `targets` is that of the manifest."""
-    writers["part"].append(part)
+    writers["split"].append(split)
     for name, target in targets.items():
         values = shard[f"target_{name}"][keep]
         if "classes" in target:

@@ -69,7 +69,7 @@ def prepare(
 ) -> Prepared:
     """Prepare a store in `out` from files of one source (see `sources.py`).
 
-    inputs: files, or `Input`s that carry a part to keep a given split; `mini` takes none.
+    inputs: files, or `Input`s that carry a split, which is kept; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
     symprec: tolerance of the symmetry search in angstrom.
     split_by: "id", or "formula" to keep all samples of a formula in one split; where inputs have a
@@ -242,7 +242,7 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
     inputs = []
     for job in jobs:
         fields = {"name": job.entry.path.name, "sha256": job.sha256, "bytes": job.size}
-        inputs.append(fields | ({"part": job.entry.part} if job.entry.part else {}))
+        inputs.append(fields | ({"split": job.entry.split} if job.entry.split else {}))
     return {
         "format": FORMAT,
         "reader": READER_VERSION,
@@ -262,7 +262,7 @@ def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> 
     """What decides the split of a row: "given", "id" or "formula"."""
     if split_by not in (None, "id", "formula"):
         raise UserError(f"a split is by id or by formula, not by '{split_by}'")
-    if entries[0].part is not None:
+    if entries[0].split is not None:
         if split_by:
             raise UserError(f"the inputs have a split of their own: none by {split_by} can be made")
         return "given"
@@ -300,8 +300,8 @@ def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
 def report(prepared: Prepared) -> int:
     """Print what was stored; 1 if an input could not be read to its end, else 0."""
     store, failures = prepared.store, prepared.store.manifest["failures"]
-    parts = ", ".join(f"{n:,} {part}" for part, n in store.manifest["parts"].items())
-    print(f"{store.path}: {store.n:,} stored ({parts}), {sum(failures.values()):,} unusable")
+    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
+    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
     for reason, n in failures.items():
         print(f"  {reason}: {n:,}")
     if failures:

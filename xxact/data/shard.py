@@ -14,7 +14,7 @@ import numpy as np
 from xxact.data.formula import FormulaError, parse_formula
 from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
 from xxact.data.store import composition_words
-from xxact.data.subset import part_of
+from xxact.data.subset import split_of
 from xxact.files import written_whole
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
@@ -117,8 +117,8 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
     identifier = _encoded_id(row.id)
     digest = row_digest(identifier, row)
     columns = structural | {
-        "split_by_id": part_of(identifier),
-        "split_by_formula": part_of(composition_words(z, fraction.astype("f4")).tobytes()),
+        "split_by_id": split_of(identifier),
+        "split_by_formula": split_of(composition_words(z, fraction.astype("f4")).tobytes()),
         "id_hash": int.from_bytes(hashlib.sha1(identifier).digest()[:8], "little"),
         "source_space_group": row.source_space_group,
         "n_elements": len(z),

@@ -20,7 +20,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from xxact.data.labels import read_label
-from xxact.data.store import PARTS
+from xxact.data.store import SPLITS
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, UNITS
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
@@ -46,10 +46,10 @@ _FLOAT32_PRECISION = 1e-6
 
 @dataclass(frozen=True)
 class Input:
-    """One input file and the part it belongs to (None: parts follow from the hash of the id)."""
+    """One input file and the split it belongs to (None: splits follow from the hash of the id)."""
 
     path: Path
-    part: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Columns:
 
 
 def parse_inputs(texts: list[str]) -> list[Input]:
-    """Inputs of the form `FILE`, or `PART=FILE` to keep a given split; `UserError` if mixed."""
+    """Inputs of the form `FILE`, or `SPLIT=FILE` to keep a given split; `UserError` if mixed."""
     inputs = [_parse_input(text) for text in texts]
     if not inputs:
         raise UserError("no input: name at least one file with --input FILE")
@@ -167,9 +167,9 @@ def parse_inputs(texts: list[str]) -> list[Input]:
                 f"the input {entry.path} is a pipe or a device, which cannot be read twice: "
                 "write what comes out of it to a file"
             )
-    if len({entry.part is None for entry in inputs}) > 1:
+    if len({entry.split is None for entry in inputs}) > 1:
         raise UserError(
-            "some inputs have a part (--input train=FILE) and some have none; give all or none"
+            "some inputs have a split (--input train=FILE) and some have none; give all or none"
         )
     return inputs
 
@@ -179,10 +179,10 @@ def _parse_input(text: str) -> Input:
     if match is None or Path(text).exists():
         return Input(Path(text))
     name = {"val": "validation", "valid": "validation"}.get(match[1].lower(), match[1].lower())
-    if name not in PARTS:
+    if name not in SPLITS:
         raise UserError(
-            f"--input {text}: there is no part '{match[1]}'; "
-            f"the parts are: train, validation (or val), test, audit"
+            f"--input {text}: there is no split '{match[1]}'; "
+            f"the splits are: train, validation (or val), test, audit"
         )
     return Input(Path(match[2]), name)
 

@@ -3,7 +3,7 @@
 Layout (N samples; CSR offsets have N + 1 entries):
 
     ids.npy                S     (N,)    identifiers, UTF-8
-    part.npy               u1    (N,)    0 audit, 1 test, 2 validation, 3 train
+    split.npy              u1    (N,)    0 audit, 1 test, 2 validation, 3 train
     element_offsets.npy    i8    (N+1,)  the elements of sample i are rows offsets[i]:offsets[i+1]
     element_z.npy          u1            atomic numbers, ascending within a sample
     element_fraction.npy   f4            atomic fractions, sum 1 within a sample
@@ -48,8 +48,8 @@ LOCK = ".xxact.lock"
 #: blocks of this many bytes, spread evenly.
 _PROBES, _PROBE_BYTES = 8, 4096
 
-#: Code of each part in `part.npy`.
-PARTS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
+#: Code of each split in `split.npy`.
+SPLITS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
 
 
 class Store:
@@ -100,15 +100,15 @@ class Store:
         return self.column("ids")
 
     @cached_property
-    def part(self) -> np.ndarray:
-        """(N,) uint8 codes of `PARTS`."""
-        return self.column("part")
+    def split(self) -> np.ndarray:
+        """(N,) uint8 codes of `SPLITS`."""
+        return self.column("split")
 
-    def indices(self, part: str) -> np.ndarray:
-        """Ascending int64 indices of the samples of `part` ("train", "validation", "test")."""
-        if part not in PARTS:
-            raise UserError(f"there is no part '{part}'; the parts are: {', '.join(PARTS)}")
-        return np.flatnonzero(self.part == PARTS[part])
+    def indices(self, split: str) -> np.ndarray:
+        """Ascending int64 indices of the samples of `split` ("train", "validation", "test")."""
+        if split not in SPLITS:
+            raise UserError(f"there is no split '{split}'; the splits are: {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == SPLITS[split])
 
     @cached_property
     def targets(self) -> dict[str, Target]:

@@ -40,7 +40,7 @@ from xxact.training.weights import WEIGHTS, read_weights, save_weights
 #: where that is more than a second.
 CHECKPOINT_EVERY_S = 30.0
 #: Parts that the learning curve is measured on.
-EVALUATED_PARTS = ("validation", "test")
+EVALUATED_SPLITS = ("validation", "test")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class State:
 
 
 def training_rows(store: Store, fraction: float) -> np.ndarray:
-    """Rows of the training part, or of the nested subset of it that a fraction selects."""
+    """Rows of the training split, or of the nested subset of it that a fraction selects."""
     rows = store.indices("train")
     return rows if fraction == 1 else rows[choose(store.ids[rows], fraction, seed=0)]
 
@@ -178,7 +178,7 @@ class Training:
         identity.check_same(self.checkpoint_path, *same, type(self.spec))
 
     def _steps_per_epoch(self) -> int:
-        """Of the rows that are trained on, or with `equal_steps` of the whole training part."""
+        """Of the rows that are trained on, or with `equal_steps` of the whole training split."""
         if not self.spec.equal_steps:
             return self.sampler.steps_per_epoch
         whole = make_task(self.spec, self.store, self.task.data, self.store.indices("train"))
@@ -294,9 +294,9 @@ class Training:
     def _evaluate(self) -> None:
         """Add an entry to the learning curve."""
         state = self.state
-        parts = {part: self.store.indices(part) for part in EVALUATED_PARTS}
+        splits = {split: self.store.indices(split) for split in EVALUATED_SPLITS}
         scores = {
-            part: self.task.score(self.engine, rows) for part, rows in parts.items() if len(rows)
+            split: self.task.score(self.engine, rows) for split, rows in splits.items() if len(rows)
         }
         entry = {
             "step": state.step,
