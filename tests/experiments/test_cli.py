@@ -154,6 +154,23 @@ def test_a_folder_that_is_being_trained_is_refused(train, tiny_data, tmp_path, c
     assert [path.name for path in out.iterdir()] == ["lock"]
 
 
+def test_a_full_disk_leaves_nothing_that_looks_whole(
+    train, tiny_data, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "mine"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "write_atomically", full)
+        assert train("table1/crabnet_energy", tiny_data, out) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(out.glob("result*"))
+    assert train("table1/crabnet_energy", tiny_data, out) == 0
+    assert json.loads((out / "result.json").read_text())["cost"]["restarts"] == 1
+
+
 def test_files_of_ones_own_are_left_alone(train, tiny_data, tmp_path, capsys):
     out = tmp_path / "mine"
     out.mkdir()
