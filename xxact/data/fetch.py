@@ -19,7 +19,7 @@ import numpy as np
 
 from xxact.data.cif import read_cif
 from xxact.data.download import Checks, Patience, download, read_text
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.data.store import PARTS, write_atomically
 from xxact.data.subset import part_of
 from xxact.errors import UserError
@@ -193,7 +193,7 @@ def join_mp(archive: Path, properties: Path, ids: Path) -> Iterator[tuple]:
     known = _by_id(properties.read_text(), ids.read_text())
     dropped = dict.fromkeys(("in one source only", "energies differ", "volumes differ"), 0)
     dropped |= {"unreadable": 0, "in the audit part": 0}
-    progress = Progress("joining (rows)")
+    progress = Rate("joining (rows)")
     for done, (index, identifier) in enumerate(listed.items(), start=1):
         fields = known.get(identifier)
         if part_of(identifier.encode()) == PARTS["audit"]:

@@ -14,7 +14,8 @@ from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.suite import Run
-from xxact.training.progress import format_seconds, read_progress
+from xxact.terminal import format_seconds
+from xxact.training.progress import read_progress
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: saved, start the same command again
 REPORT_EVERY_S = 15.0
