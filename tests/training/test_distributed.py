@@ -220,8 +220,8 @@ def test_a_run_goes_on_in_another_number_of_processes_and_the_other_engine(group
     assert [entry["step"] for entry in curve] == [entry["step"] for entry in expected]
     for entry, other in zip(curve, expected, strict=True):
         assert entry["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
-        for part in ("validation", "test"):
-            assert entry[part]["objective"] == pytest.approx(other[part]["objective"], rel=1e-3)
+        for split in ("validation", "test"):
+            assert entry[split]["objective"] == pytest.approx(other[split]["objective"], rel=1e-3)
     assert groups.four[1]["curve"] == curve
 
 
