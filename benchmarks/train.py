@@ -268,8 +268,7 @@ class Ours(Measured):
     def flops(self) -> int:
         """Model FLOPs of one step, forward and backward.
 
-        Attention is computed in torch's own operations meanwhile: they alone are counted. On a CPU
-        compositions are packed, and their attention, 1 % of their FLOPs, is left out.
+        Attention is computed in torch's own operations meanwhile: they alone are counted.
         """
         from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode

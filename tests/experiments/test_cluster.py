@@ -50,7 +50,7 @@ REFUSED = {
     "{requeue: false}": "'requeue' is not for a profile: the suite sets --requeue itself",
     "{requeue: true}": "the suite sets --requeue",
     "{no-requeue: true}": "the suite sets --no-requeue",
-    "{array: 0-3, output: mine.txt}": "'array' is not for a profile",
+    "{array: 0-3, output: mine.txt}": "the suite sets --array itself; 'output' is not for a",
     "{output: mine.txt}": "'output' is not for a profile",
     "{error: mine.txt}": "'error' is not for a profile",
     "{erro: mine.txt}": "'erro' is not for a profile: the suite sets --error itself",

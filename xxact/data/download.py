@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xxact import __version__
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.errors import UserError
 from xxact.files import sha256_of, write_atomically
 
@@ -174,7 +174,7 @@ def _continue(url: str, partial: Path, checks: Checks, patience: Patience) -> No
 
 
 def _receive(response, partial: Path, start: int, end: int | None) -> None:
-    progress = Progress(partial.name.removesuffix(".partial") + " (bytes)")
+    progress = Rate(partial.name.removesuffix(".partial") + " (bytes)")
     progress.skip(start)
     done = start
     with open(partial, "ab" if start else "wb") as stream:

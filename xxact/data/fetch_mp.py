@@ -26,7 +26,7 @@ from pathlib import Path
 from xxact.data.download import Checks, Patience, download, download_wheel
 from xxact.data.fetch import say_next
 from xxact.data.mp_join import Label, Material, Sources, join
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.data.store import SPLITS
 from xxact.data.subset import split_of
 from xxact.errors import UserError
@@ -158,7 +158,7 @@ def read_structures(archive: Path, tree: str) -> list[Material]:
     `UserError` where the archive is damaged or its folder is not the Git tree `tree`.
     """
     blobs, materials = {}, []
-    progress = Progress("reading (structures)")
+    progress = Rate("reading (structures)")
     for name, content in _members(archive):
         blobs[name] = hashlib.sha1(b"blob %d\0" % len(content) + content).digest()
         identifier = name.removesuffix(".cif")

@@ -84,8 +84,9 @@ class Cluster(Spec):
         if not isinstance(given, dict):
             raise ValueError("options and their values are needed, as {exclusive: true}")
         options = {str(key).strip().replace("_", "-"): value for key, value in given.items()}
-        for name, value in options.items():
-            _check_option(name, value)
+        wrong = list(filter(None, (_what_is_wrong(*option) for option in options.items())))
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return {name: value for name, value in options.items() if value is not False}
 
     @field_validator("srun")
@@ -144,22 +145,23 @@ class Cluster(Spec):
         return [*lines, f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"]
 
 
-def _check_option(name: str, value: Any) -> None:
-    """`ValueError` that names an option of sbatch that is not for a profile, or its wrong value."""
+def _what_is_wrong(name: str, value: Any) -> str | None:
+    """What keeps an option of sbatch, or its value, from being one of a profile."""
     if len(name) < 2 or not name[0].isalpha() or not name.replace("-", "").isalnum():
-        raise ValueError(f"'{name}' is no long name of an option of sbatch, as 'reservation'")
+        return f"'{name}' is no long name of an option of sbatch, as 'reservation'"
     # sbatch takes the beginning of a name for the whole
     if name not in _OWN_KEYS:
         own = [key for key in _SUITES_OWN if key.startswith(name)]
         if own:
-            raise ValueError(f"'{name}' is not for a profile: the suite sets --{own[0]} itself")
+            return f"'{name}' is not for a profile: the suite sets --{own[0]} itself"
     begun = name if name in _OWN_KEYS else next((k for k in _OWN_KEYS if k.startswith(name)), None)
     if begun is not None:
-        raise ValueError(f"'{name}' has a key of its own in a profile: {_OWN_KEYS[begun]}")
+        return f"'{name}' has a key of its own in a profile: {_OWN_KEYS[begun]}"
     if not isinstance(value, str | int):
-        raise ValueError(f"'{name}' needs a text, a number, true or false, got {value!r}")
+        return f"'{name}' needs a text, a number, true or false, got {value!r}"
     if isinstance(value, str) and (not value.strip() or "\n" in value):
-        raise ValueError(f"'{name}' needs a text on one line, got {value!r}")
+        return f"'{name}' needs a text on one line, got {value!r}"
+    return None
 
 
 @contextlib.contextmanager

@@ -57,11 +57,10 @@ def estimate(run: Run) -> Estimate:
     """The cost of a training of the suite. Raises `UserError` if its size is not known."""
     spec, engine = run.spec, run.spec.engine
     samples, columns, known = _data(run)
-    case = (
-        spec.model,
-        spec.objective,
-        tuple(find_target(name, known, str(run.data)) for name in spec.targets),
-    )
+    heads = [find_target(name, known, str(run.data)).classes for name in spec.targets]
+    # Names are those of places, so that what differs in nothing else is counted once.
+    targets = tuple(Target(str(place), classes=classes) for place, classes in enumerate(heads))
+    case = spec.model, spec.objective, targets
     slots = max(1, len(spec.targets)) * samples["train"]
     batch = min(spec.batch_size, int(slots * spec.train_fraction))
     epoch = slots if spec.equal_steps else slots * spec.train_fraction
@@ -73,13 +72,15 @@ def estimate(run: Run) -> Estimate:
     # In a transfer features of every sample are computed once, and heads are evaluated on them.
     passes = sum(samples.values()) if spec.transfer else evaluated
     flops = steps * step.step + passes * forward
-    computed = count(*case, batch, spec.transfer, engine.activation_checkpointing)
+    # Checkpointed blocks, which are nearly all of a network, are computed once more.
+    again = step.forward if engine.activation_checkpointing and step.largest_block else 0.0
 
     zero = engine.zero_stage if engine.gpus > 1 else 0
     moments = 2 * FLOAT32 * step.trained / (engine.gpus if zero >= 1 else 1)
     gradients = FLOAT32 * step.trained / (engine.gpus if zero >= 2 else 1)
     at_once = round(min(engine.micro_batch or batch, batch / engine.gpus)) or 1
-    activations = count(*case, at_once, spec.transfer, engine.activation_checkpointing).kept
+    held = count(*case, at_once, spec.transfer)
+    activations = held.kept_outside + held.largest_block if again else held.kept
     rate, basis = _flops_per_s(spec)
     return Estimate(
         parameters=step.parameters,
@@ -91,7 +92,7 @@ def estimate(run: Run) -> Estimate:
         activations=activations + at_once * N_POINTS * FLOAT32,  # the patterns themselves
         columns=columns,
         checkpoint=FLOAT32 * (step.parameters + 2 * step.trained),
-        gpu_hours=(steps * computed.step + passes * forward) / rate / 3600,
+        gpu_hours=(flops + steps * again) / rate / 3600,
         basis=basis,
     )
 

@@ -16,7 +16,7 @@ from xxact.experiments import local, suite
 from xxact.experiments.cluster import Cluster
 from xxact.experiments.spec import read_spec
 from xxact.experiments.suite import REPOSITORY, Run
-from xxact.training.progress import format_seconds
+from xxact.terminal import format_seconds
 
 
 def main(script: str, arguments: Sequence[str] | None = None, scale: str = "mini") -> int:

@@ -15,7 +15,8 @@ from xxact.command import EXIT_STOPPED
 from xxact.data.store import Store
 from xxact.experiments import suite
 from xxact.experiments.suite import Run
-from xxact.training.progress import format_seconds, read_progress
+from xxact.terminal import format_seconds
+from xxact.training.progress import read_progress
 from xxact.training.signals import STOP_SIGNALS, StopFlag, Stopped
 
 REPORT_EVERY_S = 15.0

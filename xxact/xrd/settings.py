@@ -139,7 +139,9 @@ def keep_metric(operators: np.ndarray, lattice: np.ndarray) -> bool:
 
 def number_of_operators(operators: np.ndarray, lattice: np.ndarray) -> int:
     """Space-group number of operators in any setting: that of three general orbits of atoms."""
-    points = np.array([[0.1357, 0.2791, 0.0813], [0.0529, 0.1213, 0.3371], [0.2217, 0.0397, 0.1571]])
+    points = np.array(
+        [[0.1357, 0.2791, 0.0813], [0.0529, 0.1213, 0.3371], [0.2217, 0.0397, 0.1571]]
+    )
     images = operators[:, :, :3] @ points.T + operators[:, :, 3:]  # (N, 3 axes, 3 points)
     kinds = np.tile([6, 7, 8], len(operators))
     crystal = Crystal(lattice, images.transpose(0, 2, 1).reshape(-1, 3), kinds)
