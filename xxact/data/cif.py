@@ -1,13 +1,34 @@
-"""CIF text to a `Crystal`: a quick reader for what pymatgen writes, `CifParser` for the rest.
+"""CIF text to a `Crystal`: as the file means it, or refused with the reason.
 
-The data sets of this field keep structures as P1 CIFs written by pymatgen. These are read directly
-(the same numbers as `CifParser` gives, about a hundred times faster); any deviation from that
-layout, however small, goes to pymatgen.
+This is the one rule for every source of CIFs. `CrystalError.reason` names the kind of refusal.
+
+=================  =================================================================================
+text               gemmi reads the grammar; what is no CIF is named (`unreadable_cif`).
+blocks             Blocks of text alone are passed over; the first with a cell or atoms is the
+                   crystal, and is refused where it cannot be read. Other crystals in the file:
+                   `several_crystals`.
+numbers            `.` is the default (occupancy 1, angle 90); `?`, words, decimal commas, open
+                   brackets, negative occupancies are refused by name (`invalid_...`).
+sites              Empty sites and vacancies are passed over. Sites within 0.05 angstrom share a
+                   place; occupancies there may add to 1.01 and are scaled to 1. An atom that close
+                   to a special position is moved onto it. D and T are hydrogen. Groups (`OH2`,
+                   `NO3`) and attached hydrogens have no places: `missing_element`.
+symmetry           Operators, if they are a group; else Hall symbol, Hermann-Mauguin symbol, number,
+                   which have to agree (`contradictory_symmetry`, `unknown_symmetry`). They must keep
+                   the metric of the cell (`wrong_axes`). Of what is left open (origin, axes) one
+                   crystal must fit formula, Z and distances (`ambiguous_symmetry`).
+composition        The formula must have the elements of the sites (`missing_element`), in their
+                   proportions (`wrong_composition`), and Z times in the cell (`wrong_z`).
+=================  =================================================================================
+
+Most CIFs of this field's data sets are P1 and fully occupied, in the layout of pymatgen or of the
+Materials Project: these are read directly, to the same bits and a hundred times faster.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -23,27 +44,27 @@ _CELL = "".join(f"_cell_length_{x} +(\\S+)\n" for x in "abc") + "".join(
     f"_cell_angle_{x} +(\\S+)\n" for x in ("alpha", "beta", "gamma")
 )
 _P1 = re.compile(
-    r"\s*# generated using pymatgen\n"
+    r"\s*(?:# generated using pymatgen\n)?"
     r"data_\S+\n"
-    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"_symmetry_Int_Tables_number +1\n"
+    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"(?:_symmetry_Int_Tables_number +1\n"
     r"_chemical_formula_structural +[^\n]+\n"
-    r"_chemical_formula_sum +[^\n]+\n"
+    r"_chemical_formula_sum +([^\n]+)\n"
     r"_cell_volume +\S+\n"
-    r"_cell_formula_units_Z +\d+\n"
+    r"_cell_formula_units_Z +\d+\n)?"
     r"loop_\n"
-    r" _symmetry_equiv_pos_site_id\n"
-    r" _symmetry_equiv_pos_as_xyz\n"
-    r"  1  'x, y, z'\n"
+    r"(?: _symmetry_equiv_pos_site_id\n)?"
+    r" ?_symmetry_equiv_pos_as_xyz\n"
+    r" +(?:1 +)?'x, y, z'\n"
     r"loop_\n"
-    r" _atom_site_type_symbol\n"
-    r" _atom_site_label\n"
-    r" _atom_site_symmetry_multiplicity\n"
-    r" _atom_site_fract_x\n"
-    r" _atom_site_fract_y\n"
-    r" _atom_site_fract_z\n"
-    r" _atom_site_occupancy\n"
+    r" ?_atom_site_type_symbol\n"
+    r" ?_atom_site_label\n"
+    r"( ?_atom_site_symmetry_multiplicity\n)?"
+    r" ?_atom_site_fract_x\n"
+    r" ?_atom_site_fract_y\n"
+    r" ?_atom_site_fract_z\n"
+    r" ?_atom_site_occupancy\n"
 )
-_ATOM_FIELDS = 7
+_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d+)")
 
 
 def read_cif(text: str) -> Crystal:
@@ -53,22 +74,30 @@ def read_cif(text: str) -> Crystal:
 
 
 def read_pymatgen_p1(text: str) -> Crystal | None:
-    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else."""
+    """A fully occupied P1 structure in exactly a known layout, of the formula that it states.
+
+    None for anything else.
+    """
     text = text.replace("\r\n", "\n")
     head = _P1.match(text)
     if head is None:
         return None
+    *cell, formula, multiplicity = head.groups()
     rows = text[head.end() :].rstrip()
     fields = rows.split()
-    n = rows.count("\n") + 1
-    if len(fields) != _ATOM_FIELDS * n:
+    width = 7 if multiplicity else 6
+    if len(fields) != width * (rows.count("\n") + 1):
         return None
-    if any(float_or_nan(f) != 1.0 for f in set(fields[6::_ATOM_FIELDS])):
+    if any(float_or_nan(f) != 1.0 for f in set(fields[width - 1 :: width])):
+        return None
+    symbols = fields[0::width]
+    if formula and Counter(symbols) != {s: int(n) for s, n in _AMOUNT.findall(formula)}:
         return None
     try:
-        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::_ATOM_FIELDS]]
-        cell = [float(field) for field in head.groups()]
-        coords = np.array([[float(x) for x in fields[k::_ATOM_FIELDS]] for k in (3, 4, 5)]).T
+        numbers = [ATOMIC_NUMBERS[symbol] for symbol in symbols]
+        cell = [float(field) for field in cell]
+        axes = range(width - 4, width - 1)
+        coords = np.array([[float(x) for x in fields[k::width]] for k in axes]).T
     except (KeyError, ValueError):
         return None
     coords = round_to_thirds(coords)

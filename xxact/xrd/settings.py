@@ -36,7 +36,10 @@ _MARKUP = (
     (r"[_\s]+", " "),
 )
 _FULL_TO_SHORT = (
-    (r"(?<![46])21?/([abcdemn])", r"\1"),  # P 21/n 21/m 21/a, I 41/a 2/m 2/d, R -3 2/m
+    (
+        r"(?<![146])(?<!1 )21?/([abcdemn])(?! ?1$)",
+        r"\1",
+    ),  # P 21/n 21/m 21/a, I 41/a 2/m 2/d, R -3 2/m
     (r"4[1-3]?/([abcdmn])\s*-3", r"\1-3"),  # F 4/m -3 2/m
     (r"(?<=[abcdmn])3-", "-3"),  # F m 3- m
     (r"^(R.*) ?1$", r"\1"),  # R -3 m 1
@@ -139,7 +142,9 @@ def keep_metric(operators: np.ndarray, lattice: np.ndarray) -> bool:
 
 def number_of_operators(operators: np.ndarray, lattice: np.ndarray) -> int:
     """Space-group number of operators in any setting: that of three general orbits of atoms."""
-    points = np.array([[0.1357, 0.2791, 0.0813], [0.0529, 0.1213, 0.3371], [0.2217, 0.0397, 0.1571]])
+    points = np.array(
+        [[0.1357, 0.2791, 0.0813], [0.0529, 0.1213, 0.3371], [0.2217, 0.0397, 0.1571]]
+    )
     images = operators[:, :, :3] @ points.T + operators[:, :, 3:]  # (N, 3 axes, 3 points)
     kinds = np.tile([6, 7, 8], len(operators))
     crystal = Crystal(lattice, images.transpose(0, 2, 1).reshape(-1, 3), kinds)
