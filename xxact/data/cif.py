@@ -13,10 +13,11 @@ sites              Empty sites and vacancies are passed over. Sites within 0.05 
                    place; occupancies there may add to 1.01 and are scaled to 1. An atom that close
                    to a special position is moved onto it. D and T are hydrogen. Groups (`OH2`,
                    `NO3`) and attached hydrogens have no places: `missing_element`.
-symmetry           Operators, if they are a group; else Hall symbol, Hermann-Mauguin symbol, number,
-                   which have to agree (`contradictory_symmetry`, `unknown_symmetry`). They must keep
-                   the metric of the cell (`wrong_axes`). Of what is left open (origin, axes) one
-                   crystal must fit formula, Z and distances (`ambiguous_symmetry`).
+symmetry           Operators, if they are a group; else the Hall or Hermann-Mauguin symbol or the
+                   number. All of them have to agree (`contradictory_symmetry`) and be understood
+                   (`unknown_symmetry`), and keep the metric of the cell (`wrong_axes`). Of what is
+                   left open (origin, axes) one crystal must fit formula, Z and distances
+                   (`ambiguous_symmetry`).
 composition        The formula must have the elements of the sites (`missing_element`), in their
                    proportions (`wrong_composition`), and Z times in the cell (`wrong_z`).
 =================  =================================================================================

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xxact.arguments import described
 from xxact.compiled import compiled
 from xxact.errors import UserError
-from xxact.xrd.arguments import described
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xxact.compiled import compiled
-from xxact.xrd.arguments import require_number
+from xxact.errors import UserError
 from xxact.xrd.grid import N_POINTS, TWO_THETA_MIN_DEG, TWO_THETA_STEP_DEG
 from xxact.xrd.reflections import reflections
 
@@ -34,9 +34,10 @@ def simulate_pattern(
     patterns are made by `xxact.xrd.broaden`, which agrees to 1e-3. Raises `CrystalError` as
     `reflections` does.
     """
-    sigma = require_number(sigma, "sigma", MIN_SIGMA_DEG, unit="degrees")
+    if not MIN_SIGMA_DEG <= sigma < math.inf:
+        raise UserError(f"sigma must be at least {MIN_SIGMA_DEG} degrees, got {sigma}")
     lines = reflections(structure, wavelength)
-    pattern = sum_of_gaussians(lines.two_theta, lines.intensity, sigma)
+    pattern = sum_of_gaussians(lines.two_theta, lines.intensity, float(sigma))
     return (pattern * (100.0 / pattern.max())).astype(np.float32)
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xxact.errors import UserError
-from xxact.xrd.arguments import described, require_number
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
 from xxact.xrd.kernel import MAX_LATTICE_POINTS, closest_clash, merge, points_and_sums
@@ -36,7 +35,6 @@ WAVELENGTHS_ANGSTROM = {
     **{"AgKa": 0.560885, "AgKa2": 0.563813, "AgKa1": 0.559421, "AgKb1": 0.497082},
 }
 MIN_DISTANCE_ANGSTROM = 0.5  # pymatgen's tolerance for valid structures; H-H is 0.74
-SHORTEST_WAVELENGTH_ANGSTROM = 1e-3
 _NO_DISPLACEMENT = np.empty((0, 3, 3))
 
 
@@ -89,9 +87,11 @@ def reflections(
             "factors: leave debye_waller_factors out"
         )
     if min_distance is not None:
-        check_distances(crystal, require_number(min_distance, "min_distance", 0, unit="angstrom"))
+        check_distances(crystal, min_distance)
     wavelength = wavelength_angstrom(wavelength)
-    low, high = _checked_range(two_theta_range)
+    low, high = two_theta_range
+    if not 0 <= low < high < 180:
+        raise UserError(f"two_theta_range must satisfy 0 <= low < high < 180, got ({low}, {high})")
     table = form_factor_table(debye_waller_factors)
     shell = [2 * math.sin(math.radians(angle / 2)) / wavelength for angle in (low, high)]
     fits, elements, hkl, g_squared, sums = points_and_sums(
@@ -123,14 +123,16 @@ def reflections(
 
 def wavelength_angstrom(wavelength: str | float) -> float:
     """A wavelength in angstrom from its name (`CuKa`, ...) or from a positive number."""
-    if isinstance(wavelength, str) and wavelength in WAVELENGTHS_ANGSTROM:
+    if isinstance(wavelength, str):
+        if wavelength not in WAVELENGTHS_ANGSTROM:
+            raise UserError(
+                f"unknown radiation '{wavelength}': give angstroms or one of "
+                f"{', '.join(WAVELENGTHS_ANGSTROM)}"
+            )
         return WAVELENGTHS_ANGSTROM[wavelength]
-    if isinstance(wavelength, str) and not wavelength[:1].isdigit():
-        raise UserError(
-            f"unknown radiation: wavelength is '{wavelength}'; give angstroms or one of "
-            f"{', '.join(WAVELENGTHS_ANGSTROM)}"
-        )
-    return require_number(wavelength, "wavelength", SHORTEST_WAVELENGTH_ANGSTROM, unit="angstrom")
+    if not 0 < wavelength < math.inf:
+        raise UserError(f"a wavelength must be a positive number of angstroms, got {wavelength}")
+    return float(wavelength)
 
 
 def check_distances(crystal: Crystal, min_distance: float = MIN_DISTANCE_ANGSTROM) -> None:
@@ -148,20 +150,6 @@ def check_distances(crystal: Crystal, min_distance: float = MIN_DISTANCE_ANGSTRO
             f"sites {i} and {j} are {distance:.3f} angstrom apart (the least allowed is "
             f"{min_distance:g})" + (": the cell is shorter than that" if i == j else ""),
         )
-
-
-def _checked_range(two_theta_range: tuple[float, float]) -> tuple[float, float]:
-    """Both ends in degrees; `UserError` if they are no range."""
-    try:
-        low, high = two_theta_range
-        if 0 <= low < high < 180:
-            return low, high
-    except (TypeError, ValueError):
-        pass
-    raise UserError(
-        "two_theta_range must be two angles with 0 <= low < high < 180 degrees, got "
-        + described(two_theta_range)
-    )
 
 
 def _too_large(crystal: Crystal, high: float, wavelength: float) -> CrystalError:

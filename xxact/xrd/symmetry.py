@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from xxact.xrd.arguments import require_number
+from xxact.arguments import real_number
 from xxact.xrd.crystal import Crystal, CrystalError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SYMPREC_ANGSTROM = 0.01
-SMALLEST_SYMPREC_ANGSTROM = 1e-9
+_SYMPREC_RANGE_ANGSTROM = (1e-9, 100.0)
 
 # Of a supercell moyo warns that some operations of the primitive cell do not keep it: as it should.
 logging.getLogger("moyo").setLevel(logging.ERROR)
@@ -30,7 +30,8 @@ def space_group_number(structure: Structure | Crystal, symprec: float = SYMPREC_
     """
     import moyopy
 
-    symprec = require_number(symprec, "symprec", SMALLEST_SYMPREC_ANGSTROM, unit="angstrom")
+    what = "a positive number of angstroms, such as 0.01"
+    symprec = real_number("symprec", symprec, what, *_SYMPREC_RANGE_ANGSTROM)
     crystal = Crystal.from_structure(structure)
     positions, kinds = _sites(crystal)
     try:
