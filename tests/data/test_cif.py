@@ -63,9 +63,9 @@ def assert_lines(crystal, structure):
     got = reflections(crystal)
     assert crystal.site[-1] + 1 == len(structure)
     strong = expected.y > 1
-    for angle, height in zip(expected.x[strong], expected.y[strong], strict=True):
-        near = np.abs(got.two_theta - angle) < 0.01
-        assert got.intensity[near].sum() == pytest.approx(height, abs=0.5)
+    for angle in expected.x[strong]:
+        ours, theirs = (np.abs(x - angle) < 0.01 for x in (got.two_theta, expected.x))
+        assert got.intensity[ours].sum() == pytest.approx(expected.y[theirs].sum(), abs=0.5)
 
 
 def sorted_sites(crystal):
@@ -103,7 +103,11 @@ def test_finite_precision_and_negative_coordinates_are_treated_as_in_pymatgen(cu
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("  1\n", "  0.5\n"), ("  Na  Na0", "  Na+  Na0"), ("0.10000000", "0.1000(2)")],
+    [
+        ("0.10000000  1\n", "0.10000000  0.9\n"),
+        ("  Na  Na0", "  Na+  Na0"),
+        ("0.10000000", "0.1000(2)"),
+    ],
 )
 def test_any_other_layout_goes_to_the_full_reader(cubic_cif, old, new):
     changed = cubic_cif(5.6, [("Na", 0.1, 0.1, 0.1), ("Cl", 0.6, 0.6, 0.6)]).replace(old, new)
@@ -119,7 +123,7 @@ def test_a_formula_that_the_sites_do_not_have_is_seen_in_the_quick_layout(cubic_
     assert reason(text)[0] == "missing_element"
 
 
-# Symmetry by name ---------------------------------------------------------------------------------
+# Symmetry by name
 
 
 @pytest.mark.parametrize(
@@ -145,21 +149,19 @@ def test_ways_to_write_a_monoclinic_symbol(symbol):
 
 
 @pytest.mark.parametrize(
-    ("order", "symbol"),
-    [("cab", "P 1 1 21/a"), ("bca", "P 21/b 1 1"), ("cab", "P 21/a"), ("cba", "P 1 1 21/a")],
+    ("order", "symbol"), [("cab", "P 1 1 21/b"), ("cab", "P21/b"), ("bca", "P 21/c 1 1")]
 )
 def test_unique_axes(order, symbol):
-    """Baddeleyite with its axes renamed: the same lines."""
+    """A crystal of P 1 21/c 1 with its axes renamed has the same lines."""
+    setting = gemmi.find_spacegroup_by_name(symbol if "1 " in symbol else "P 1 1 21/b")
     axes = ["abc".index(x) for x in order]
     cell = [ZIRCONIA_CELL[k] for k in axes] + [ZIRCONIA_CELL[3 + k] for k in axes]
-    atoms = [a.split() for a in ZIRCONIA]
-    atoms = [" ".join([*a[:2], *(a[2 + k] for k in axes), "1"]) for a in atoms]
-    expected = read_cif(cif(ZIRCONIA_CELL, ZIRCONIA, hm("P 1 21/c 1")))
-    if symbol == "P 1 1 21/a" and order == "cba":
-        pytest.skip("c and a exchanged: the glide is along b")
+    atoms = [atom.split() for atom in ZIRCONIA]
+    atoms = [" ".join([*atom[:2], *(atom[2 + k] for k in axes), "1"]) for atom in atoms]
+    renamed = reflections(by_pymatgen(cif(cell, atoms, operators(setting.xhm()))))
     got = reflections(read_cif(cif(cell, atoms, hm(symbol), "O2 Zr", 4)))
-    np.testing.assert_allclose(got.two_theta, reflections(expected).two_theta, atol=1e-4)
-    np.testing.assert_allclose(got.intensity, reflections(expected).intensity, atol=0.1)
+    np.testing.assert_allclose(got.two_theta, renamed.two_theta, atol=1e-4)
+    np.testing.assert_allclose(got.intensity, renamed.intensity, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ R_GROUPS = {
 @pytest.mark.parametrize("number", R_GROUPS)
 def test_rhombohedral_axes(number, ending):
     """Atoms of a hexagonal cell, built by pymatgen, are given on rhombohedral axes."""
-    points = np.array([[0.11, 0.27, 0.093], [0.41, 0.02, 0.31]])
+    points = np.array([[0.11, 0.45, 0.093], [0.41, 0.02, 0.31]])
     hexagonal = Lattice.hexagonal(7.1, 17.3)
     full = Structure.from_spacegroup(
         R_GROUPS[number].replace(" ", ""), hexagonal, ["Fe", "S"], points
@@ -243,20 +245,14 @@ def test_a_suffix_that_contradicts_the_cell_is_refused():
     assert reason(cif(rhombohedral, bismuth, operators("R -3 m:H")))[0] == "wrong_axes"
 
 
-TWO_ORIGINS = sorted(
-    {
-        s.hm
-        for s in gemmi.spacegroup_table()
-        if s.ext == "2" and s.is_reference_setting() or s.ext == "2" and s.number > 80
-    }
-)
+TWO_ORIGINS = sorted({s.hm for s in gemmi.spacegroup_table() if s.ext == "2"})
 
 
 @pytest.mark.parametrize("symbol", TWO_ORIGINS)
 def test_both_origins(symbol):
-    """Each choice by its suffix is what its listed operators give, by pymatgen; the other is not."""
+    """Each choice by its suffix is what its listed operators give in pymatgen."""
     system = gemmi.find_spacegroup_by_name(symbol).crystal_system_str()
-    cell = {"orthorhombic": (7.1, 8.3, 9.7), "tetragonal": (7.1, 7.1, 9.7), "cubic": (9.1,) * 3}[
+    cell = {"orthorhombic": (7.1, 8.3, 9.7), "tetragonal": (7.1, 7.1, 9.7), "cubic": (29.1,) * 3}[
         system
     ]
     atoms = ["Fe1 Fe 0.06 0.11 0.17 1"]
@@ -266,7 +262,7 @@ def test_both_origins(symbol):
             f":{choice}",
             f" :{choice}",
             f" (origin choice {choice})",
-            " SZ"[int(choice) * 1 :][:1],
+            " S" if choice == "1" else " Z",
         ):
             crystal = read_cif(cif((*cell, 90, 90, 90), atoms, hm(f"{symbol} {ending}")))
             np.testing.assert_allclose(
@@ -325,7 +321,7 @@ def test_all_atoms_under_p1_operators_may_name_their_true_group():
     assert len(read_cif(text).site) == 8
 
 
-# Atoms, values, composition -------------------------------------------------------------------------
+# Atoms, values, composition
 
 
 def test_hydrogen_on_a_shared_site_and_deuterium_count():
