@@ -390,6 +390,11 @@ def test_values_that_are_none_are_named(atom, kind, word):
     assert word in message
 
 
+def test_a_formula_that_cannot_be_read_is_not_compared():
+    for formula in ("Qq2 O3", "x y z", "1.5"):
+        assert len(read_cif(cif(CUBE, HALITE, hm("F m -3 m"), formula, 4)).site) == 8
+
+
 def test_a_dot_is_full_and_empty_sites_are_passed_over():
     atoms = [
         "Na1 Na 0 0 0 .",

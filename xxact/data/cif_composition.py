@@ -61,9 +61,10 @@ def parse_composition(block: Block) -> Composition:
     z = parse_number(z_text, "_cell_formula_units_Z", "wrong_z")
     if z <= 0:
         raise CrystalError("wrong_z", f"_cell_formula_units_Z cannot be {z_text}")
-    units = _parse_formula(structural) if formula else None
-    sizes = [_size(formula, gcd=True), _size(units)] if units else [_size(formula, gcd=True)]
-    scales = (z, *(z * size / _size(formula) for size in sizes)) if formula else ()
+    if formula is None:
+        return Composition(None, text, z, ())
+    sizes = [_size(formula), _size(formula, gcd=True), _size(_parse_formula(structural) or formula)]
+    scales = tuple(z * size / _size(formula) for size in sizes)
     return Composition(formula, text, z, scales)
 
 
@@ -114,9 +115,9 @@ def check_composition(
     )
 
 
-def _size(formula: dict[int, tuple[float, float]] | None, gcd: bool = False) -> float:
+def _size(formula: dict[int, tuple[float, float]], gcd: bool = False) -> float:
     """Atoms of a formula; with `gcd`, of the reduced formula."""
-    amounts = [amount for amount, _ in (formula or {}).values()]
+    amounts = [amount for amount, _ in formula.values()]
     whole = gcd and all(amount == int(amount) for amount in amounts)
     return sum(amounts) / (math.gcd(*map(int, amounts)) if whole else 1)
 
