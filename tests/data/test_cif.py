@@ -391,7 +391,7 @@ def test_values_that_are_none_are_named(atom, kind, word):
 
 
 def test_a_formula_that_cannot_be_read_is_not_compared():
-    for formula in ("Qq2 O3", "x y z", "1.5"):
+    for formula in ("Qq2 O3", "x y z", "1.5", "Na. Cl"):
         assert len(read_cif(cif(CUBE, HALITE, hm("F m -3 m"), formula, 4)).site) == 8
 
 

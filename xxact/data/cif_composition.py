@@ -21,7 +21,7 @@ from xxact.xrd.crystal import Crystal, CrystalError
 
 _TOLERANCE = 0.03
 _PARTIAL_TOLERANCE = 0.15
-_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)(?:\(\d+\))?")
+_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d+\.?\d*|\.\d+|)(?:\(\d+\))?")
 _CHARGE = re.compile(r"\s+\d*[+-]$")
 
 
