@@ -13,7 +13,6 @@ from xxact.data.store import SPLITS, Store
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 
 TEMPLATE = Path(__file__).with_name("mini_card.md")
-SPLITS = ("train", "validation", "test", "audit")
 SOURCES = ("megnet_mp2018", "matbench_by_formula", "anchored_sibling", "anchored_matbench_min", "")
 #: Column -> format of its quantiles.
 QUANTILES = {"formation_energy_per_atom": "{:.2f}", "band_gap": "{:.2f}", "nsites": "{:.0f}"}
