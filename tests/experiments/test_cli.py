@@ -147,7 +147,7 @@ def test_mistakes_in_a_row_are_named(line, message, train, tmp_path, capsys):
 
 def test_a_folder_that_is_being_trained_is_refused(train, tiny_data, tmp_path, capsys):
     out = tmp_path / "mine"
-    with held(out / "lock", "it is being trained"):
+    with held(out / "lock", f"{out} is being trained"):
         for arguments in ((), ("--overwrite",)):
             assert train("table1/crabnet_energy", tiny_data, out, *arguments) == 2
             assert f"{out} is being trained by" in capsys.readouterr().err

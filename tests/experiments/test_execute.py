@@ -45,9 +45,9 @@ def test_two_processes_write_one_result_with_the_numbers_of_one(runs):
     assert read_result(runs[1].result_path).hardware.processes == 2
     assert (one["hardware"]["processes"], two["hardware"]["processes"]) == (1, 2)
     assert two["cost"]["peak_memory_bytes"] > 0
-    for part, scores in one["metrics"]["final"].items():
+    for split, scores in one["metrics"]["final"].items():
         for target, score in scores.items():
-            found = two["metrics"]["final"][part][target]
+            found = two["metrics"]["final"][split][target]
             known = {name: value for name, value in score.items() if value is not None}
             assert {name: found[name] for name in known} == pytest.approx(known, rel=1e-2)
     assert [entry["step"] for entry in two["curve"]] == [entry["step"] for entry in one["curve"]]

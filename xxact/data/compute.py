@@ -15,8 +15,8 @@ from typing import IO
 from xxact.data.progress import Progress
 from xxact.data.shard import ROWS, make_shard
 from xxact.data.source import READ_ERRORS, Input, RawRow, Source, UnreadableInput
-from xxact.data.store import write_atomically
 from xxact.data.workers import WorkerPool
+from xxact.files import write_atomically
 
 
 @dataclass
