@@ -182,6 +182,10 @@ def test_files_of_ones_own_are_left_alone(train, tiny_data, tmp_path, capsys):
     (out / "log.txt").rename(out / "notes.txt")
     assert train("table1/constant_energy", tiny_data, out) == 0
     assert train("table1/constant_system", tiny_data, out) == 2
+    before = (out / "result.json").read_bytes()
+    no_target = ROW.replace("[k]", "[nothing]")
+    assert train(no_target, tiny_data, out, "--overwrite") == 2
+    assert (out / "result.json").read_bytes() == before
     assert train("table1/constant_system", tiny_data, out, "--overwrite") == 0
     assert (out / "notes.txt").read_text() == "mine"
     assert json.loads((out / "result.json").read_text())["spec"]["targets"] == ["crystal_system"]
