@@ -32,7 +32,7 @@ def test_train_then_evaluate(experiments, tiny_data, tmp_path, capsys):
 
 
 def test_a_file_of_audit_ids_is_scored_as_it_is(experiments, tiny_data, tmp_path, capsys):
-    """From a CSV with the columns of `xxact data fetch mp` to a score, with nothing but commands."""
+    """From a CSV with the columns of `xxact data fetch mp` to a score, by commands alone."""
     row, out = experiments / "table1" / "crabnet_energy.yaml", tmp_path / "mine"
     run = ["--scale", "tiny", "--data", str(tiny_data), "--out", str(out)]
     assert main(["train", str(row), *run]) == 0
