@@ -69,8 +69,8 @@ def test_rows_are_those_of_the_source(test_data, rows):
 
 
 def test_the_card_states_the_counts(store, counts):
-    parts = {name: n for name, n in store.manifest["parts"].items() if n}
-    assert {name: counts[name] for name in parts} == parts
+    splits = {name: n for name, n in store.manifest["splits"].items() if n}
+    assert {name: counts[name] for name in splits} == splits
     systems = Counter(CRYSTAL_SYSTEMS[k] for k in store.values("crystal_system"))
     assert {name: counts[name] for name in systems} == systems
 

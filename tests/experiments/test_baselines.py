@@ -23,7 +23,7 @@ def score(tiny_store, tmp_path):
     def fit(model, target, seed=0, store=tiny_store):
         spec = BaselineSpec(model=model, targets=[target])
         progress = Progress(tmp_path, show=False)
-        return fit_and_score(spec, store, store.indices("train"), seed, progress)
+        return fit_and_score(spec, store, store.indices("train"), seed, progress)[0]
 
     return fit
 
@@ -46,7 +46,7 @@ def plain(tiny_store):
 
 
 def test_a_constant_is_the_mean_or_the_most_frequent_class_of_training(score, tiny_store):
-    train, test = (tiny_store.indices(part) for part in ("train", "test"))
+    train, test = (tiny_store.indices(split) for split in ("train", "test"))
     energy = tiny_store.values(ENERGY)
     found = score(BASELINES["constant"], ENERGY)["metrics"]["final"]["test"][ENERGY]
     wanted = 1000 * np.abs(energy[test] - energy[train].mean()).mean()
@@ -63,7 +63,7 @@ def test_a_constant_is_the_mean_or_the_most_frequent_class_of_training(score, ti
 
 @pytest.mark.parametrize("inputs", [("composition",), ("xrd",), ("composition", "xrd")])
 def test_a_forest_is_scikit_learns_on_these_inputs(inputs, score, plain, tiny_store):
-    train, test = (tiny_store.indices(part) for part in ("train", "test"))
+    train, test = (tiny_store.indices(split) for split in ("train", "test"))
     x = np.hstack([plain[name] for name in inputs])
     data = DeviceStore(tiny_store)
     given = baselines.features(Forest(inputs=inputs), data, np.arange(tiny_store.n))
@@ -122,7 +122,7 @@ def test_a_baseline_is_a_row_like_any_other(run, tmp_path):
         result = read_result(folder / name / "seed0.json")
         assert result.curve == []
         assert result.metrics.final.test_new_formula is not None
-        assert not (folder / name / "seed0" / "model.pt").exists()
+        assert not (folder / name / "seed0" / "model.safetensors").exists()
     assert result.spec.model == {"kind": "forest", "inputs": ["composition", "xrd"], "trees": 100}
     again = run("table1", "--local", "--only", *names)
     assert "2 of 2 runs are done" in again.stderr

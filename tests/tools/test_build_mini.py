@@ -102,8 +102,8 @@ def test_the_card_counts_what_is_there(rows, tmp_path):
     counts = dict(re.findall(r"^\| ([\w ()]+) \| ([\d,]+) \| [\d.]+ % \|$", text, re.MULTILINE))
     assert (counts["anchored_sibling"], counts["not known"]) == ("1", "4")
     assert (counts["cubic"], counts["tetragonal"]) == ("4", "3")
-    splits = {name: int(counts.get(name, 0)) for name in store.manifest["parts"]}
-    assert splits == store.manifest["parts"]
+    splits = {name: int(counts.get(name, 0)) for name in store.manifest["splits"]}
+    assert splits == store.manifest["splits"]
     assert "| anchored_sibling | 1,234 | 1.0 | 12.5 | 100.0 |" in text
     assert "| 2 | 2 | 4 |\n| 3 | 1 | 3 |" in text
     assert "each of the 4 elements: Cs 7, Cl 3, Na 2, Br 2." in text

@@ -1,4 +1,4 @@
-"""Copy finished result JSON from the runs into the committed results; checkpoints stay behind."""
+"""Copy finished results, JSON and predictions, from the runs into the committed results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from xxact.analysis.provenance import by_run
 from xxact.errors import UserError
 from xxact.experiments.result import (
+    Result,
     data_path,
     read_data_summary,
     read_result,
     result_files,
     scales,
-    write_bytes,
 )
+from xxact.files import sha256_of, write_atomically
 
 COPIED = "copied"
 UNCHANGED = "unchanged"
@@ -62,7 +63,8 @@ def _check_together(pairs: Sequence[tuple[Path, Path]], target: Path) -> None:
     """`UserError` if `target` could not be read as a whole with the new files in it."""
     for scale in {to.relative_to(target).parts[0] for _, to in pairs}:
         there = {path: path for path in result_files(target, scale)}
-        there |= {to: path for path, to in pairs if to.is_relative_to(target / scale)}
+        own = [(path, to) for path, to in pairs if to.is_relative_to(target / scale)]
+        there |= {to: path for path, to in own if to.suffix == ".json"}
         there.pop(data_path(target, scale), None)
         by_run((path, read_result(path)) for _, path in sorted(there.items()))
 
@@ -74,7 +76,7 @@ def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:
             result = read_result(path)
             names = (result.run, f"{scale}/{result.run}")
             if not runs or any(fnmatch.fnmatch(n, wanted) for n in names for wanted in runs):
-                found.append(path)
+                found += [*_predictions(path, result), path]  # the JSON last: it names the other
         yield from found
         described = data_path(source, scale)
         if found and described.exists():
@@ -82,9 +84,19 @@ def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:
             yield described
 
 
+def _predictions(path: Path, result: Result) -> list[Path]:
+    """The file of predictions that a result names; `UserError` if it is another one."""
+    if result.predictions is None:
+        return []
+    file = path.with_name(result.predictions.file)
+    if not file.exists() or sha256_of(file) != result.predictions.sha256:
+        raise UserError(f"{file} is not the file that {path} names: train that run again")
+    return [file]
+
+
 def _copy(path: Path, to: Path) -> Adopted:
     content = path.read_bytes()
     if to.exists() and to.read_bytes() == content:
         return Adopted(to, UNCHANGED)
-    write_bytes(to, content)
+    write_atomically(to, content)
     return Adopted(to, COPIED)

@@ -117,8 +117,8 @@ def compare(rerun: Tree, committed: Tree) -> list[Row]:
 
 def _remark(own: Result, other: Result) -> str:
     differing = spec_differences(own, other)
-    if own.data.source_sha256 != other.data.source_sha256:
-        mine, theirs = own.data.source_sha256[:12], other.data.source_sha256[:12]
+    if own.data.content_sha256 != other.data.content_sha256:
+        mine, theirs = own.data.content_sha256[:12], other.data.content_sha256[:12]
         differing.append(f"data ({mine} and {theirs})")
     return ", ".join(differing)
 

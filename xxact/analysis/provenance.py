@@ -35,9 +35,9 @@ class Tree:
         self.scale = scale
         found = list(iter_results(root, scale))
         self._runs = by_run(found)
-        first = (found[0][0], found[0][1].data.manifest_sha256) if found else None
+        first = (found[0][0], found[0][1].data.content_sha256) if found else None
         self.data = self._read_data(first)
-        self.manifest_sha256 = first[1] if first else self.data and self.data.manifest_sha256
+        self.content_sha256 = first[1] if first else self.data and self.data.content_sha256
 
     @property
     def runs(self) -> list[str]:
@@ -58,7 +58,7 @@ class Tree:
             return None
         summary = read_data_summary(path)
         if first:
-            _check_data(first, (path, summary.manifest_sha256))
+            _check_data(first, (path, summary.content_sha256))
         return summary
 
 
@@ -67,7 +67,7 @@ def by_run(found: Iterable[tuple[Path, Result]]) -> dict[str, tuple[Result, ...]
     runs: dict[str, list[tuple[Path, Result]]] = {}
     first: tuple[Path, str] | None = None
     for path, result in found:
-        own = path, result.data.manifest_sha256
+        own = path, result.data.content_sha256
         first = first or own
         _check_data(first, own)
         seeds = runs.setdefault(result.run, [])
@@ -106,7 +106,7 @@ def _check_data(first: tuple[Path, str], second: tuple[Path, str]) -> None:
     if first[1] == second[1]:
         return
     raise UserError(
-        f"{first[0]} and {second[0]} were made on different data sets (manifest_sha256 "
+        f"{first[0]} and {second[0]} were made on different data sets (content_sha256 "
         f"{first[1][:12]} and {second[1][:12]}) and cannot stand in one table; "
         "move one of them away, or run it again on the same data"
     )

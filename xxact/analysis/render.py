@@ -160,13 +160,13 @@ def provenance_lines(view: View) -> list[str]:
     """Scale, part, data and where the values come from."""
 
     def line(label: str, tree: Tree) -> str:
-        data = tree.manifest_sha256
+        data = tree.content_sha256
         return f"{label}: {tree.root}/{tree.scale}, data {data[:12] if data else 'none'}"
 
     lines = [f"Scale {view.scale}, part test.", line("Committed", view.committed) + "."]
     if view.yours:
         lines.append(line("Yours", view.yours) + ".")
-        both = view.yours.manifest_sha256, view.committed.manifest_sha256
+        both = view.yours.content_sha256, view.committed.content_sha256
         if all(both) and both[0] != both[1]:
             lines.append(
                 "The data hashes differ: other versions, another processor, or other data."

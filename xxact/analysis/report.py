@@ -17,7 +17,7 @@ from xxact.analysis import claims as c
 from xxact.analysis.figures import BENCHMARKS, Figure, Written, figures_of, write_scale
 from xxact.analysis.provenance import Tree
 from xxact.analysis.published import published
-from xxact.experiments.result import write_bytes
+from xxact.files import write_atomically
 
 escape = html.escape
 
@@ -60,7 +60,7 @@ def write_report(
     sections = [pipeline.section(benchmarks, out / "figures" / "benchmarks")]
     sections.append(speed.section(benchmarks))
     path = out / "report.html"
-    write_bytes(path, page(reports, sections).encode("utf-8"))
+    write_atomically(path, page(reports, sections).encode("utf-8"))
     return path, [report.written for report in reports]
 
 
@@ -163,7 +163,7 @@ def _data_line(tree: Tree) -> str:
     parts = ", ".join(f"{part} {n:,}" for part, n in tree.data.n.items() if n)
     return (
         f"<p>Data set {escape(tree.data.name)}: {parts} samples; manifest "
-        f"<code>{tree.data.manifest_sha256[:12]}</code>.</p>"
+        f"<code>{tree.data.content_sha256[:12]}</code>.</p>"
     )
 
 

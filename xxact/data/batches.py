@@ -70,25 +70,30 @@ class DeviceStore:
             )
         self._cached = self.device.type == "cpu" and 4 * N_POINTS * store.n <= cache_bytes
         self._cache: torch.Tensor | None = None
-        self._values: dict[str, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return self.store.n
 
     def gather(
-        self, indices: torch.Tensor | np.ndarray, pattern: bool = True, sigma: float = SIGMA_DEG
+        self,
+        indices: torch.Tensor | np.ndarray,
+        pattern: bool = True,
+        sigma: float = SIGMA_DEG,
+        pattern_of: torch.Tensor | np.ndarray | None = None,
     ) -> Batch:
         """The samples `indices` (B,), in that order.
 
         Indices on the CPU (a NumPy array or a tensor) need no wait for the device; those on
         another device are copied to the host first. `pattern=False` skips the broadening, `sigma`
-        is its width in degrees 2-theta.
+        is its width in degrees 2-theta. `pattern_of` (B,) names samples whose patterns are taken
+        in place of the samples' own.
         """
         host = _on_host(indices)
         elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
         batch = Batch(elements.long(), fractions)
         if pattern and self._reflections is not None:
-            batch.pattern = self._patterns(host, sigma)
+            source = host if pattern_of is None else _on_host(pattern_of)
+            batch.pattern = self._patterns(source, sigma)
         return batch
 
     def _patterns(self, host: np.ndarray, sigma: float) -> torch.Tensor:
@@ -108,12 +113,6 @@ class DeviceStore:
 
         two_theta, intensity, row = self._reflections.flat(host)
         return broaden(two_theta, intensity, row, len(host), sigma)  # (B, 4250)
-
-    def targets(self, name: str, indices: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """(B,) values of a target: float32 with NaN, or int64 classes with -1, where missing."""
-        if name not in self._values:
-            self._values[name] = torch.from_numpy(self.store.values(name)).to(self.device)
-        return self._values[name][to_device(_on_host(indices), self.device)]
 
 
 class _Ragged:

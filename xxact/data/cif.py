@@ -8,12 +8,16 @@ layout, however small, goes to pymatgen.
 from __future__ import annotations
 
 import re
-import warnings
+from dataclasses import replace
 
 import numpy as np
 
+from xxact.data.cif_block import Block, parse_blocks, parse_cell, parse_sites
+from xxact.data.cif_composition import check_composition, parse_composition
+from xxact.data.cif_symmetry import crystal_of
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.xrd.crystal import Crystal, CrystalError
+from xxact.xrd.orbits import expand
 
 _CELL = "".join(f"_cell_length_{x} +(\\S+)\n" for x in "abc") + "".join(
     f"_cell_angle_{x} +(\\S+)\n" for x in ("alpha", "beta", "gamma")
@@ -42,9 +46,9 @@ _P1 = re.compile(
 
 
 def read_cif(text: str) -> Crystal:
-    """The first structure of a CIF; `CrystalError` (`unreadable_cif`) if there is none."""
+    """The crystal of a CIF; `CrystalError` says why there is none, or none that is sure."""
     crystal = read_pymatgen_p1(text)
-    return read_with_pymatgen(text) if crystal is None else crystal
+    return read_any(text) if crystal is None else crystal
 
 
 def read_pymatgen_p1(text: str) -> Crystal | None:
@@ -76,19 +80,46 @@ def read_pymatgen_p1(text: str) -> Crystal | None:
     return Crystal(lattice_vectors(*cell), coords - np.floor(coords), numbers)
 
 
-def read_with_pymatgen(text: str) -> Crystal:
-    """The reference: the first structure that pymatgen's `CifParser` finds."""
-    from pymatgen.core import Structure
+def read_any(text: str) -> Crystal:
+    """The crystal of a CIF in any layout, by the rule above."""
+    blocks = [block for block in parse_blocks(text) if block.describes_a_crystal]
+    if not blocks:
+        raise CrystalError("no_sites", "the CIF has no atoms: it is text alone")
+    crystal = read_block(blocks[0])
+    for other in blocks[1:]:
+        try:
+            another = read_block(other)
+        except CrystalError:
+            continue
+        if not _alike(crystal, another):
+            raise CrystalError(
+                "several_crystals",
+                f"the CIF has several crystals, in its blocks '{blocks[0].name}' and "
+                f"'{other.name}': give each a row of its own",
+            )
+    return crystal
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure = Structure.from_str(text, fmt="cif")
-    except Exception as error:  # CifParser raises whatever its parts raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        message = lines[-1] if lines else type(error).__name__
-        raise CrystalError("unreadable_cif", message) from error
-    return Crystal.from_structure(structure)
+
+def read_block(block: Block) -> Crystal:
+    """The crystal of one block; `CrystalError` if it has none or contradicts itself."""
+    lattice = lattice_vectors(*parse_cell(block))
+    stated = parse_composition(block)
+    listed = parse_sites(block, stated.elements)
+    sites = [replace(s, coords=tuple(round_to_thirds(np.array(s.coords)))) for s in listed.sites]
+
+    def build(operators: np.ndarray) -> Crystal:
+        crystal = expand(lattice, sites, operators)
+        check_composition(crystal, stated, listed.implied)
+        return crystal
+
+    return crystal_of(block, lattice, build)
+
+
+def _alike(a: Crystal, b: Crystal) -> bool:
+    """Whether two blocks hold one crystal, measured twice: the same atoms, 5 % of the volume."""
+    volumes = [abs(np.linalg.det(crystal.lattice)) for crystal in (a, b)]
+    counts = [np.bincount(c.atomic_numbers, c.occupancies, minlength=119) for c in (a, b)]
+    return abs(volumes[0] / volumes[1] - 1) < 0.05 and np.allclose(*counts, rtol=0.05)
 
 
 def lattice_vectors(

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xxact import __version__
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import sha256_of, write_atomically
 
 _CHUNK = 1 << 18
 _HEADERS = {"User-Agent": f"xxact/{__version__}", "Accept-Encoding": "identity"}
@@ -174,7 +174,7 @@ def _continue(url: str, partial: Path, checks: Checks, patience: Patience) -> No
 
 
 def _receive(response, partial: Path, start: int, end: int | None) -> None:
-    progress = Progress(partial.name.removesuffix(".partial") + " (bytes)")
+    progress = Rate(partial.name.removesuffix(".partial") + " (bytes)")
     progress.skip(start)
     done = start
     with open(partial, "ab" if start else "wb") as stream:
@@ -221,4 +221,4 @@ def _validator(partial: Path) -> str | None:
 def _note_validator(partial: Path, headers) -> None:
     etag, modified = headers.get("ETag"), headers.get("Last-Modified")
     validator = modified if etag is None or etag.startswith("W/") else etag
-    _validator_file(partial).write_text(json.dumps({"validator": validator}))
+    write_atomically(_validator_file(partial), json.dumps({"validator": validator}).encode())

@@ -26,9 +26,9 @@ from pathlib import Path
 from xxact.data.download import Checks, Patience, download, download_wheel
 from xxact.data.fetch import say_next
 from xxact.data.mp_join import Label, Material, Sources, join
-from xxact.data.progress import Progress
-from xxact.data.store import PARTS
-from xxact.data.subset import part_of
+from xxact.data.progress import Rate
+from xxact.data.store import SPLITS
+from xxact.data.subset import split_of
 from xxact.errors import UserError
 from xxact.files import write_atomically
 
@@ -128,7 +128,7 @@ def mp(out: Path, origin: Origin = ORIGIN, patience: Patience | None = None) -> 
 
 
 def _is_audit(material: Material) -> bool:
-    return part_of(material.id.encode()) == PARTS["audit"]
+    return split_of(material.id.encode()) == SPLITS["audit"]
 
 
 def _row(material: Material, energies: Mapping[str, Label], gaps: Mapping[str, Label]) -> tuple:
@@ -158,7 +158,7 @@ def read_structures(archive: Path, tree: str) -> list[Material]:
     `UserError` where the archive is damaged or its folder is not the Git tree `tree`.
     """
     blobs, materials = {}, []
-    progress = Progress("reading (structures)")
+    progress = Rate("reading (structures)")
     for name, content in _members(archive):
         blobs[name] = hashlib.sha1(b"blob %d\0" % len(content) + content).digest()
         identifier = name.removesuffix(".cif")

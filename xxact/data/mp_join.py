@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xxact.data.cif import read_cif
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.xrd.crystal import CrystalError
 from xxact.xrd.symmetry import space_group_number
 
@@ -125,7 +125,7 @@ def polymorphs(
         for formula, group in by_formula.items()
         if formula in sources.hull and not all(m.id in energies for m in group)
     ]
-    progress = Progress("space groups (formulas)")
+    progress = Rate("space groups (formulas)")
     for done, (formula, group) in enumerate(wanted, start=1):
         above = _above_hull(group, sources.hull[formula])
         offsets = {i: energies[i].value - e for i, e in above.items() if i in energies}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,27 @@ from torch import Tensor
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.subset import choose
+from xxact.data.targets import Target
 from xxact.errors import UserError
 from xxact.models import build_model
 from xxact.models.base import Model
-from xxact.training import checkpoint
+from xxact.training import checkpoint, identity
 from xxact.training.distributed import World, pick_device
 from xxact.training.engine import make_engine
+from xxact.training.micro_batches import MicroBatch, micro_batches_of
 from xxact.training.progress import Progress
-from xxact.training.sampler import Part, Sampler, parts_of
+from xxact.training.sampler import Sampler
 from xxact.training.schedule import learning_rate
 from xxact.training.signals import StopFlag, Stopped
 from xxact.training.spec import RunSpec
 from xxact.training.task import make_task, targets_of
+from xxact.training.weights import WEIGHTS, read_weights, save_weights
 
 #: Seconds between checkpoints, beside the one at the end; so many times as long as saving takes,
 #: where that is more than a second.
 CHECKPOINT_EVERY_S = 30.0
 #: Parts that the learning curve is measured on.
-EVALUATED_PARTS = ("validation", "test")
+EVALUATED_SPLITS = ("validation", "test")
 
 
 @dataclass
@@ -53,7 +57,7 @@ class State:
 
 
 def training_rows(store: Store, fraction: float) -> np.ndarray:
-    """Rows of the training part, or of the nested subset of it that a fraction selects."""
+    """Rows of the training split, or of the nested subset of it that a fraction selects."""
     rows = store.indices("train")
     return rows if fraction == 1 else rows[choose(store.ids[rows], fraction, seed=0)]
 
@@ -63,7 +67,12 @@ def make_model(spec: RunSpec, store: Store) -> Model:
 
     Raises `UserError` when the store lacks a target or an input of the model.
     """
-    model = build_model(spec.model, targets_of(spec, store), linear_heads=spec.transfer)
+    return build(spec, targets_of(spec, store), store)
+
+
+def build(spec: RunSpec, targets: Sequence[Target], store: Store) -> Model:
+    """A model of `spec` with heads for `targets`; `UserError` if `store` lacks an input of it."""
+    model = build_model(spec.model, targets, linear_heads=spec.transfer)
     if "xrd" in model.uses and not store.has_xrd:
         raise UserError(
             f"{store.path} holds compositions only, and the model {spec.model.kind} reads patterns:"
@@ -72,15 +81,15 @@ def make_model(spec: RunSpec, store: Store) -> Model:
     return model
 
 
-def load_weights(model: Model, path: Path) -> None:
-    """Take over all weights of a finished run but its heads."""
-    weights = checkpoint.load(path)["model"]
+def load_weights(model: Model, folder: Path) -> None:
+    """Take over all weights of the finished run in `folder` but its heads."""
+    weights, _ = read_weights(folder)
     own = model.state_dict()
     wanted = [key for key in own if not key.startswith("heads.")]
     for key in wanted:
         if key not in weights or weights[key].shape != own[key].shape:
             raise UserError(
-                f"{path} does not fit this model: {key} is absent or of another shape; start from"
+                f"{folder} does not fit this model: {key} is absent or of another shape; start from"
                 " a run of the same model and scale"
             )
     model.load_state_dict({key: weights[key] for key in wanted}, strict=False)
@@ -94,7 +103,9 @@ def evaluation_steps(total: int, evaluations: int) -> set[int]:
 class Training:
     """One run: `run()` brings it to its end from wherever `folder/checkpoint.pt` left it.
 
-    `init` is the `model.pt` of the run to start from. Raises `UserError` when it does not fit.
+    `init` is the weights file of the run to start from. `known` is the run's identity where the
+    caller has it already. Raises `UserError` when the weights do not fit, or when the checkpoint
+    is of another run.
     The processes of `world` do the same calls, and each gets the same numbers; the first alone
     writes files.
     """
@@ -107,6 +118,7 @@ class Training:
         seed: int,
         init: Path | None = None,
         world: World | None = None,
+        known: dict[str, Any] | None = None,
     ) -> None:
         self._began = time.monotonic()
         self.spec, self.store, self.folder, self.seed = spec, store, folder, seed
@@ -120,30 +132,34 @@ class Training:
         self.task = make_task(spec, store, data, self.train_rows)
         self.sampler = Sampler(self.task.rows_by_task, spec.batch_size, seed)
         self.total = max(1, round(spec.epochs * self._steps_per_epoch()))
-        self.parts = self._own_parts()
+        self.micro_batches = self._own_micro_batches()
         self.state = State()
         resumes = self.checkpoint_path.exists()
         if init is not None and not resumes:
-            load_weights(self.model, init)
+            load_weights(self.model, init.parent)
         self.engine = make_engine(self.model, spec, self.world)
+        self.identity = known or identity.identify(spec, seed, store, init)
         if resumes:
             saved = checkpoint.load(self.checkpoint_path)
+            self.world.on_first(lambda: self._check_identity(saved))
+            self.identity = saved["identity"]
             self.engine.load(saved["engine"])
             self.state = State(**saved["state"])
             self.state.restarts += 1
         self._check_same_start()
         self._earlier_wall_s = self.state.wall_s
 
-    def _own_parts(self) -> list[Part]:
-        """This process's parts of every batch. `UserError` if some process would get none."""
+    def _own_micro_batches(self) -> list[MicroBatch]:
+        """This process's micro-batches of a batch. `UserError` if some process would get none."""
         world, batch_size = self.world, self.sampler.batch_size
-        parts = parts_of(batch_size, world.rank, world.size, self.spec.engine.micro_batch)
-        if batch_size < world.size * len(parts):
+        largest = self.spec.engine.micro_batch
+        own = micro_batches_of(batch_size, world.rank, world.size, largest)
+        if batch_size < world.size * len(own):
             raise UserError(
-                f"a batch of {batch_size} cannot be cut into {len(parts)} parts for each of"
+                f"a batch of {batch_size} cannot be cut into {len(own)} micro-batches for each of"
                 f" {world.size} processes: take fewer processes, or a larger engine.micro_batch"
             )
-        return parts
+        return own
 
     def _check_same_start(self) -> None:
         """`UserError` if the processes found different checkpoints, or some found none."""
@@ -154,8 +170,15 @@ class Training:
                 " be on a file system that all nodes share"
             )
 
+    def _check_identity(self, saved: dict[str, Any]) -> None:
+        """`UserError` if the checkpoint is of another run."""
+        if "identity" not in saved:
+            raise UserError(f"{self.checkpoint_path} does not say which run it is of: delete it")
+        same = saved["identity"], self.identity
+        identity.check_same(self.checkpoint_path, *same, type(self.spec))
+
     def _steps_per_epoch(self) -> int:
-        """Of the rows that are trained on, or with `equal_steps` of the whole training part."""
+        """Of the rows that are trained on, or with `equal_steps` of the whole training split."""
         if not self.spec.equal_steps:
             return self.sampler.steps_per_epoch
         whole = make_task(self.spec, self.store, self.task.data, self.store.indices("train"))
@@ -169,10 +192,10 @@ class Training:
     @property
     def model_path(self) -> Path:
         """The weights of the finished run, for runs that start from it and for predictions."""
-        return self.folder / "model.pt"
+        return self.folder / WEIGHTS
 
     def run(self, progress: Progress) -> None:
-        """Train to the last step and write `model.pt`.
+        """Train to the last step and write the weights.
 
         Raises `Stopped` after saving when a signal asked any of the processes for it, and
         `UserError` when the loss is not finite or a checkpoint cannot be written.
@@ -182,7 +205,7 @@ class Training:
             self.task.fix_features(self.engine)
         writes = self.world.is_first
         if writes:
-            progress.start(self.state.step, self.total)
+            progress.start(self.state.step, self.total, self.state.curve)
         last_save, pause_s = time.monotonic(), CHECKPOINT_EVERY_S
         losses: list[Tensor] = []  # not yet looked at: looking waits for the device
         with StopFlag() as stop:
@@ -211,14 +234,20 @@ class Training:
                 if stopping and self.state.step < self.total:
                     raise Stopped(self.state.step, self.total)
             self.save()
-        content = {"model": self.engine.weights(), "spec": self.spec.model_dump(mode="json")}
-        content |= {"standard": self.task.standard}
-        self.world.on_first(lambda: checkpoint.save(self.model_path, content))
+        description = {
+            "spec": self.spec.model_dump(mode="json"),
+            "identity": self.identity,
+            "targets": [vars(target) for target in self.task.targets],
+            "standard": self.task.standard,
+        }
+        weights = self.engine.weights()
+        self.world.on_first(lambda: save_weights(self.folder, weights, description))
 
     def save(self) -> None:
         """Write `checkpoint.pt`."""
         self.take_time()
-        content = {"engine": self.engine.state(), "state": vars(self.state)}
+        content = {"identity": self.identity, "engine": self.engine.state()}
+        content |= {"state": vars(self.state)}
         self.world.on_first(lambda: checkpoint.save(self.checkpoint_path, content))
 
     def take_time(self) -> None:
@@ -237,7 +266,7 @@ class Training:
         generator = torch.Generator(device=self.engine.device).manual_seed(random)  # masks
         slots = self.sampler.batch(step)
         rate = learning_rate(step, self.total, self.spec.optimizer)
-        losses = self.task.losses(self.engine, slots, self.parts, generator, random)
+        losses = self.task.losses(self.engine, slots, self.micro_batches, generator, random)
         return self.engine.step(rate, losses)
 
     def _account_for(self, losses: list[Tensor]) -> None:
@@ -265,9 +294,9 @@ class Training:
     def _evaluate(self) -> None:
         """Add an entry to the learning curve."""
         state = self.state
-        parts = {part: self.store.indices(part) for part in EVALUATED_PARTS}
+        splits = {split: self.store.indices(split) for split in EVALUATED_SPLITS}
         scores = {
-            part: self.task.score(self.engine, rows) for part, rows in parts.items() if len(rows)
+            split: self.task.score(self.engine, rows) for split, rows in splits.items() if len(rows)
         }
         entry = {
             "step": state.step,
