@@ -7,6 +7,7 @@ one scale stand in one table only if they share the data hash.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from xxact.experiments.result import (
     data_path,
     iter_results,
     read_data_summary,
+    result_files,
     result_path,
     scales,
 )
@@ -27,6 +29,43 @@ SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "aflow")
 PROSE = frozenset({"reproduces", "seed", "title", "description", "notes", "engine"})
 
 
+def data_hash(data: Any) -> str:
+    """Hash of the content of a data set; of its manifest in results that have no other."""
+    return getattr(data, "content_sha256", None) or data.manifest_sha256
+
+
+def tree_root(root: str | Path) -> Path:
+    """`root`; where it is relative and not in the working directory, that beside the package."""
+    here = Path(root)
+    beside = Path(__file__).resolve().parents[2] / root
+    return beside if not here.exists() and beside.exists() else here
+
+
+def read_tree(root: str | Path) -> tuple[Result, ...]:
+    """Every result under `root`, by scale, run and seed; they have been found to belong together.
+
+    `UserError` where there is none. Read again only where a file has changed.
+    """
+    root = tree_root(root)
+    files = [path for scale in ordered_scales(root) for path in result_files(root, scale)]
+    if not files:
+        raise UserError(
+            f"{root} holds no result; train some (make reproduce, or python "
+            "experiments/table2/run.py --local), or name another folder"
+        )
+    described = {path.parents[2] / "data.json" for path in files}
+    files += sorted(path for path in described if path.exists())
+    stamps = ((path, (s := path.stat()).st_mtime_ns, s.st_size) for path in files)
+    return _read_files(root, tuple(stamps))
+
+
+@lru_cache(maxsize=4)
+def _read_files(root: Path, stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Result, ...]:
+    scales = dict.fromkeys(path.relative_to(root).parts[0] for path, _, _ in stamps)
+    trees = [Tree(root, scale) for scale in scales]
+    return tuple(result for tree in trees for run in tree.runs for result in tree.results(run))
+
+
 class Tree:
     """All results of one scale under one root, by run; a run that is absent has no results."""
 
@@ -35,9 +74,9 @@ class Tree:
         self.scale = scale
         found = list(iter_results(root, scale))
         self._runs = by_run(found)
-        first = (found[0][0], found[0][1].data.manifest_sha256) if found else None
+        first = (found[0][0], data_hash(found[0][1].data)) if found else None
         self.data = self._read_data(first)
-        self.manifest_sha256 = first[1] if first else self.data and self.data.manifest_sha256
+        self.manifest_sha256 = first[1] if first else self.data and data_hash(self.data)
 
     @property
     def runs(self) -> list[str]:
@@ -58,7 +97,7 @@ class Tree:
             return None
         summary = read_data_summary(path)
         if first:
-            _check_data(first, (path, summary.manifest_sha256))
+            _check_data(first, (path, data_hash(summary)))
         return summary
 
 
@@ -67,7 +106,7 @@ def by_run(found: Iterable[tuple[Path, Result]]) -> dict[str, tuple[Result, ...]
     runs: dict[str, list[tuple[Path, Result]]] = {}
     first: tuple[Path, str] | None = None
     for path, result in found:
-        own = path, result.data.manifest_sha256
+        own = path, data_hash(result.data)
         first = first or own
         _check_data(first, own)
         seeds = runs.setdefault(result.run, [])
@@ -106,7 +145,7 @@ def _check_data(first: tuple[Path, str], second: tuple[Path, str]) -> None:
     if first[1] == second[1]:
         return
     raise UserError(
-        f"{first[0]} and {second[0]} were made on different data sets (manifest_sha256 "
+        f"{first[0]} and {second[0]} were made on different data sets (hashes "
         f"{first[1][:12]} and {second[1][:12]}) and cannot stand in one table; "
         "move one of them away, or run it again on the same data"
     )
