@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xxact.analysis import confusion, crabnet_check, render, scaling
+from xxact.analysis import crabnet_check, render, scaling_table
 from xxact.analysis.cells import View, view
-from xxact.analysis.curves import RUNS as CURVE_RUNS
-from xxact.analysis.curves import figure6
-from xxact.analysis.derived import EMBEDDED_RUNS, costs, table4, table5, unseen
-from xxact.analysis.distributions import ERROR_RUNS, error_by_element, figure4, figure5
-from xxact.analysis.embeddings import figure2
+from xxact.analysis.derived import costs, table4, table5, unseen
+from xxact.analysis.plots import FIGURES, Figure
 from xxact.analysis.provenance import Tree, ordered_scales
-from xxact.analysis.scaling import figure3
 from xxact.analysis.tables import table1, table2, table3
 from xxact.errors import UserError
 
@@ -22,28 +18,7 @@ from xxact.errors import UserError
 HOME_SCALE = "mini"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure, what it shows, how it is drawn (an empty list: its data is missing), from what."""
-
-    key: str
-    title: str
-    draw: Callable[[Tree, Tree | None, Path], list[Path]]
-    runs: tuple[str, ...]
-
-
-_ANY_RUN = ("table2/none",)
-_EMBEDDED = tuple(run for _, run in EMBEDDED_RUNS.values())
-FIGURES = (
-    Figure("figure2", "Figure 2: embeddings in two dimensions", figure2, _EMBEDDED),
-    Figure("figure3", "Figure 3: error against training-set size", figure3, scaling.RUNS),
-    Figure("figure4", "Figure 4: crystal systems, train and test", figure4, _ANY_RUN),
-    Figure("figure5", "Figure 5: elements, train and test", figure5, _ANY_RUN),
-    Figure("figure6", "Figure 6: training curves", figure6, CURVE_RUNS),
-    Figure("confusion", "Confusion of crystal systems (to Table 4)", confusion.figure, _EMBEDDED),
-    Figure("error_by_element", "Error by element", error_by_element, tuple(ERROR_RUNS)),
-)
-TABLES = (table1, table2, table3, table4, table5, unseen, scaling.table)
+TABLES = (table1, table2, table3, table4, table5, unseen, scaling_table.table)
 #: A scale that is a benchmark of its own: it has these tables, no figure and no statement.
 BENCHMARKS = {crabnet_check.SCALE: (crabnet_check.table,)}
 
@@ -88,7 +63,9 @@ def write_scale(committed: Tree, yours: Tree | None, out: Path) -> Written:
         folder = out / "figures" / committed.scale
         for suffix in (".png", ".pdf"):
             (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
-        written.figures[figure.key] = figure.draw(shown, beside, folder)
+        other = beside.root if beside and beside.runs else None
+        drawn = figure.draw(shown.root, shown.scale, folder, other) if shown.runs else []
+        written.figures[figure.key] = drawn
     return written
 
 

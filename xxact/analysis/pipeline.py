@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xxact.analysis import style
+from xxact.analysis.plots import pipeline as plot
 
 #: Files of the stage benchmark, and what their crystals are.
 STAGES = {"data.json": "Cells as large as Alexandria's", "data_mp.json": "Materials Project cells"}
@@ -110,34 +110,9 @@ def _scaling(result: dict[str, Any], figures: Path) -> str:
     )
     header = ["entries", "wall, s", "CPU, s", "CPU an entry, ms", "peak memory, MB"]
     header += ["store, MB", "bytes an entry"]
-    png = base64.b64encode(_draw(result, figures).read_bytes()).decode("ascii")
+    png = base64.b64encode(plot.figure(result, figures)[0].read_bytes()).decode("ascii")
     alt = "Time, memory and store size against the number of entries"
     return (
         f"<p>{escape(words)}</p>\n{html_table(header, rows)}\n"
         f'<figure><img alt="{alt}" src="data:image/png;base64,{png}"></figure>'
     )
-
-
-def _draw(result: dict[str, Any], folder: Path) -> Path:
-    """Three panels, logarithmic; the extrapolations of time and bytes are open circles."""
-    runs, line = result["runs"], result["extrapolation"]
-    entries = [run["entries"] for run in runs]
-    panels = {
-        "CPU time, s": ([run["cpu_s"] for run in runs], line["core_hours"] * 3600),
-        "peak memory, MB": ([run["peak_memory_bytes"] / 1e6 for run in runs], None),
-        "store, MB": ([run["store_bytes"] / 1e6 for run in runs], line["store_bytes"] / 1e6),
-    }
-    with style.drawing(1, 3, (9, 2.8)) as (figure, axes):
-        for panel, (label, (values, end)) in zip(axes[0], panels.items(), strict=True):
-            panel.loglog(entries, values, "o-", color=style.OURS)
-            if end is not None:
-                ends = [entries[-1], line["entries"]], [values[-1], end]
-                panel.loglog(*ends, ":", color=style.BASELINE)
-                panel.loglog(line["entries"], end, "o", mfc="white", color=style.OURS)
-            panel.set_xlabel("entries")
-            panel.set_ylabel(label)
-            panel.set_ylim(min(values) / 3, max(*values, end or 0) * 3)
-        note = f"measured; open circles: extrapolated to {line['entries']:,} entries"
-        style.note_below(figure, note)
-        png, _ = style.save(figure, folder, "pipeline")
-    return png
