@@ -22,9 +22,9 @@ MODELS = {
 RUNS = tuple(MODELS)
 #: Column of the predictions -> which pattern the model read.
 PATTERNS = {
-    "predicted": "its own",
-    "permuted_formula": "a polymorph's",
-    "permuted_any": "any sample's",
+    "predicted": "own",
+    "permuted_formula": "polymorph's",
+    "permuted_any": "any other's",
 }
 
 

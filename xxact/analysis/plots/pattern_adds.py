@@ -24,7 +24,7 @@ def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> 
     found = energies(root, scale)
     if found.empty:
         return []
-    with style.drawing(1, 3, 3.1, width_ratios=(1.25, 0.9, 1.25)) as (canvas, axes):
+    with style.drawing(1, 3, 3.1, width_ratios=(1.2, 0.9, 1.3)) as (canvas, axes):
         first, second, third = axes[0]
         within = within_formula(found)
         _differences(first, within)
