@@ -1,31 +1,59 @@
-"""Every table and figure of one scale, written into folders."""
+"""Every table, figure and verdict of every scale, written into folders."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xxact.analysis import crabnet_check, render, scaling_table
-from xxact.analysis.cells import View, view
-from xxact.analysis.derived import costs, table4, table5, unseen
+from xxact.analysis import frame, render, tables
+from xxact.analysis.claims import Claim, claims
 from xxact.analysis.plots import FIGURES, Figure
-from xxact.analysis.provenance import Tree, ordered_scales
-from xxact.analysis.tables import table1, table2, table3
+from xxact.analysis.provenance import ordered_scales, read_tree, tree_root
+from xxact.analysis.quantities import quantities
+from xxact.analysis.render import Source, View
 from xxact.errors import UserError
+from xxact.files import write_atomically
 
-#: Scale that must be complete, and that is shown when there is no result at all.
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Scale that must be complete.
 HOME_SCALE = "mini"
-
-
-TABLES = (table1, table2, table3, table4, table5, unseen, scaling_table.table)
+TABLES = (
+    tables.table1,
+    tables.table2,
+    tables.table3,
+    tables.table4,
+    tables.table5,
+    tables.pattern_table,
+    tables.unseen,
+    tables.scaling_table,
+)
 #: A scale that is a benchmark of its own: it has these tables, no figure and no statement.
-BENCHMARKS = {crabnet_check.SCALE: (crabnet_check.table,)}
+BENCHMARKS = {"aflow": (tables.crabnet_check,)}
+#: How a table is written -> its text.
+FORMATS = {".md": render.markdown, ".csv": render.csv_text, ".tex": render.latex}
 
 
-def figures_of(scale: str) -> tuple[Figure, ...]:
-    """The figures that a scale has."""
-    return () if scale in BENCHMARKS else FIGURES
+class Results:
+    """All that is under one root, read once."""
+
+    def __init__(self, root: Path) -> None:
+        read_tree(root)
+        self.root = root
+        self._runs, self._values = frame.load_runs(root), quantities(root)
+
+    def of(self, scale: str) -> pd.DataFrame:
+        """The quantities of a scale, empty where it was not run."""
+        found = self._values.get(scale)
+        return next(iter(self._values.values())).iloc[:0] if found is None else found
+
+    def source(self, scale: str) -> Source:
+        """What tables read of a scale."""
+        return Source(self.root, scale, self.of(scale), self._runs[self._runs["scale"] == scale])
 
 
 @dataclass
@@ -34,54 +62,64 @@ class Written:
 
     scale: str
     views: list[View]
+    claims: list[Claim]
     tables: list[Path] = field(default_factory=list)
     figures: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
+    def declared_figures(self) -> tuple[Figure, ...]:
+        """The figures that the scale has."""
+        return () if self.scale in BENCHMARKS else FIGURES
+
+    @property
+    def shown(self) -> Source:
+        """The results that figures and verdicts are about."""
+        return self.views[0].shown
+
+    @cached_property
     def missing(self) -> list[str]:
         """Cells and figures without data."""
-        cells = [cell for v in self.views for cell in v.missing()]
-        return cells + [f.title for f in figures_of(self.scale) if not self.figures.get(f.key)]
+        cells = [cell for view in self.views for cell in view.missing()]
+        return cells + [f.title for f in self.declared_figures if not self.figures.get(f.key)]
+
+    @property
+    def missing_runs(self) -> list[str]:
+        """The runs without a result that some cell waits for."""
+        return sorted(set().union(*(view.missing_runs() for view in self.views)))
 
 
-def trees(committed: Path, yours: Path | None) -> Iterator[tuple[Tree, Tree | None]]:
-    """The trees of each scale that the shown one has; at least the home scale."""
-    for scale in ordered_scales(yours or committed) or [HOME_SCALE]:
-        yield Tree(committed, scale), Tree(yours, scale) if yours else None
+def write_all(committed: Path, yours: Path | None, out: Path) -> Iterator[Written]:
+    """Write the tables and figures of each scale that the shown results have.
+
+    Figures and verdicts are about `yours` where it is given.
+    """
+    results = {"committed": Results(committed)} | ({"yours": Results(yours)} if yours else {})
+    shown = list(results.values())[-1]
+    for scale in ordered_scales(tree_root(shown.root)):
+        sources = {name: each.source(scale) for name, each in results.items()}
+        views = [View(table, scale, sources) for table in _tables(scale, sources)]
+        found = [] if scale in BENCHMARKS else claims(shown.root, scale, shown.of(scale))
+        written = Written(scale, views, found)
+        for view in views:
+            for suffix, text in FORMATS.items():
+                path = out / "tables" / scale / f"{view.table.key}{suffix}"
+                write_atomically(path, text(view).encode("utf-8"))
+                written.tables.append(path)
+        beside = committed if yours else None
+        for figure in written.declared_figures:
+            folder = out / "figures" / scale
+            for suffix in (".png", ".pdf"):
+                (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
+            written.figures[figure.key] = figure.draw(shown.root, scale, folder, beside)
+        yield written
 
 
-def write_scale(committed: Tree, yours: Tree | None, out: Path) -> Written:
-    """Write tables and figures of one scale under `out`; figures show `yours` where given."""
-    declared = BENCHMARKS.get(committed.scale, TABLES)
-    tables = [*(table() for table in declared), costs((committed, yours))]
-    written = Written(committed.scale, [view(table, committed, yours) for table in tables])
-    folder = out / "tables" / committed.scale
-    for filled in written.views:
-        written.tables += _write_table(filled, folder)
-    shown, beside = (yours, committed) if yours else (committed, None)
-    for figure in figures_of(committed.scale):
-        folder = out / "figures" / committed.scale
-        for suffix in (".png", ".pdf"):
-            (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
-        other = beside.root if beside and beside.runs else None
-        drawn = figure.draw(shown.root, shown.scale, folder, other) if shown.runs else []
-        written.figures[figure.key] = drawn
-    return written
-
-
-def _write_table(filled: View, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        ".md": render.markdown(filled),
-        ".csv": render.csv_text(filled),
-        ".tex": render.latex(filled),
-    }
-    paths = []
-    for suffix, text in texts.items():
-        path = folder / f"{filled.table.key}{suffix}"
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths
+def _tables(scale: str, sources: dict[str, Source]) -> Iterator[tables.Table]:
+    """The tables of a scale, with rows for the runs that only these results have."""
+    targets = {run: names for source in sources.values() for run, names in source.targets.items()}
+    for table in BENCHMARKS.get(scale, TABLES):
+        yield tables.with_other_rows(table(), targets)
+    yield tables.costs(sorted(targets))
 
 
 def check_complete(written: list[Written]) -> None:

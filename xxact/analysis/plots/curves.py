@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
 from xxact.analysis.plots import style
-from xxact.analysis.published import published
+from xxact.analysis.published import printed
 from xxact.analysis.tables import PRETRAINING_LABELS
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
 def _published(axis, key: str, palette: dict[str, str]) -> None:
     """Open markers at the paper's values."""
     for (row, colour), marker in zip(palette.items(), "so", strict=True):
-        values = published().table2.rows[row][key]
-        heights = [float(value) for value in (values.p05, values.p15, values.p25)]
+        heights = [float(printed("table2", "rows", row, key, at)) for at in ("p05", "p15", "p25")]
         look = {"markersize": 5, "markerfacecolor": "white", "markeredgecolor": colour}
         axis.plot((5, 15, 25), heights, linestyle="none", marker=marker, **look)
 

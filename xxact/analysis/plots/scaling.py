@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xxact.analysis.plots import style
-from xxact.analysis.published import published
+from xxact.analysis.published import printed
 from xxact.analysis.scaling import (
     CONTROLS,
     MODELS,
@@ -92,9 +92,11 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
 
 def _published(axis, model: str, colour: str) -> None:
     """The paper's law over the paper's sizes."""
-    law = published().scaling.fits[model]
+    prefactor, exponent = (
+        printed("scaling", "fits", model, key) for key in ("prefactor", "exponent")
+    )
     sizes = [size for size in SIZES.values() if size >= 1]
     shares = [100 * size / SIZES["4500k"] for size in sizes]
-    values = [1000 * float(law.prefactor) * size ** float(law.exponent) for size in sizes]
-    label = f"published: {law.prefactor} D$^{{{law.exponent}}}$"
+    values = [1000 * float(prefactor) * size ** float(exponent) for size in sizes]
+    label = f"published: {prefactor} D$^{{{exponent}}}$"
     axis.plot(shares, values, "--", color=colour, linewidth=1.2, label=label)
