@@ -73,7 +73,7 @@ def _fit_baseline(run: Run, store: Store, progress: Any) -> None:
     from xxact.training.loop import training_rows
 
     began = time.monotonic()
-    rows = training_rows(store, run.spec.train_fraction)
+    rows = training_rows(store, run.spec.train_fraction, run.seed)
     scores = fit_and_score(run.spec, store, rows, run.seed, progress)
     cost = {
         "wall_s": round(time.monotonic() - began, 2),
