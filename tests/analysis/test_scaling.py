@@ -33,9 +33,7 @@ def test_several_seeds_are_a_line_each():
     sizes, seeds = np.tile(SHARES, 3), np.repeat([0, 1, 2], 8)
     losses = sizes**-0.2 * np.exp(random.normal(0, 0.05, 24))
     law = scaling.fit_power_law(sizes, losses, seeds)
-    lines = [
-        stats.linregress(np.log(SHARES), np.log(losses[seeds == k])) for k in range(3)
-    ]
+    lines = [stats.linregress(np.log(SHARES), np.log(losses[seeds == k])) for k in range(3)]
     wanted = np.array([line.slope for line in lines])
     half = stats.t.ppf(0.975, 2) * wanted.std(ddof=1) / 3**0.5
     assert law.exponent == pytest.approx(wanted.mean())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xxact.analysis import frame
 from xxact.analysis.plots import style
 from xxact.analysis.published import printed
+from xxact.analysis.quantities import PROGRESS
 from xxact.analysis.tables import PRETRAINING_LABELS
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
 def _published(axis, key: str, palette: dict[str, str]) -> None:
     """Open markers at the paper's values."""
     for (row, colour), marker in zip(palette.items(), "so", strict=True):
-        heights = [float(printed("table2", "rows", row, key, at)) for at in ("p05", "p15", "p25")]
+        heights = [float(printed("table2", "rows", row, key, at)) for at in PROGRESS]
+        shares = [100 * share for share in PROGRESS.values()]
         look = {"markersize": 5, "markerfacecolor": "white", "markeredgecolor": colour}
-        axis.plot((5, 15, 25), heights, linestyle="none", marker=marker, **look)
+        axis.plot(shares, heights, linestyle="none", marker=marker, **look)
 
 
 def _handles() -> list:
