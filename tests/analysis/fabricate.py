@@ -106,6 +106,12 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
     plain = "constant" in run or "forest" in run
     if not targets:
         terms = {"objective": {"loss": 1.5, "n": 500}}
+        if "mxm" in run:
+            explained = round(draw.uniform(0.05, 0.1), 4)
+            terms["objective"] |= {
+                "mxm_explained_variance": explained,
+                "mxm_explained_variance_sqrt": 2 * explained,
+            }
         curve = [
             {"step": 24 * k, "progress": k / 20, "epoch": 1.6 * k, "train_loss": 9 / k}
             | {"validation": terms, "test": terms}

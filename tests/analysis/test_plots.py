@@ -175,14 +175,14 @@ def test_errors_by_element_are_means_over_seeds(results):
 
 
 @pytest.mark.usefixtures("kept")
-def test_within_a_formula_a_composition_tells_nothing(tmp_path, drawn):
-    found = pattern_adds.energies(tmp_path, "mini")
+def test_within_a_formula_a_composition_tells_nothing(whole, tmp_path, drawn):
+    found = pattern_adds.energies(whole, "mini")
     pair = found[(found["run"] == "table1/xxact_energy") & (found["formula"] == 3)]
     np.testing.assert_allclose(pair["true_difference"].abs(), 100)
     np.testing.assert_allclose(pair["predicted_difference"] / pair["true_difference"], 0.25)
     crabnet = found[found["run"] == "table1/crabnet_energy"]
     np.testing.assert_allclose(crabnet["predicted_difference"], 0, atol=1e-9)
-    BY_KEY["pattern_adds"].draw(tmp_path, "mini", tmp_path)
+    BY_KEY["pattern_adds"].draw(whole, "mini", tmp_path)
     words = drawn[0].texts[0].get_text()
     assert "CrabNet: slope 0.00" in words
     assert "XxaCT-NN: slope 0.25" in words
