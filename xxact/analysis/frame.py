@@ -214,11 +214,11 @@ def load_predictions(
 ) -> pd.DataFrame:
     """Kept predictions on the test split: a row a (run, seed, target, sample); empty without any.
 
-    scale, runs, targets: read only these. true, predicted: in the target's unit (eV/atom), or the index of
-    a class; samples without a label are left out. permuted_any, permuted_formula: the prediction
-    with the pattern of another test sample, or of another crystal of the same formula; NaN where
-    there is none. formula: a number a formula; formula_in_training: whether a training sample has
-    it; n_polymorphs: samples of the data set that have it.
+    scale, runs, targets: read only these. true, predicted: in the target's unit (eV/atom), or the
+    index of a class; samples without a label are left out. permuted_any, permuted_formula: the
+    prediction with the pattern of another test sample, or of another crystal of the same formula;
+    NaN where there is none. formula: a number a formula; formula_in_training: whether a training
+    sample has it; n_polymorphs: samples of the data set that have it.
     """
     import pandas as pd
 

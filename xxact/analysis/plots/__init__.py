@@ -15,7 +15,6 @@ from pathlib import Path
 
 from xxact.analysis import polymorphs
 from xxact.analysis import scaling as experiment
-from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.analysis.plots import (
     confusion,
     curves,
@@ -26,6 +25,7 @@ from xxact.analysis.plots import (
     pattern_adds,
     scaling,
 )
+from xxact.analysis.tables import EMBEDDED_RUNS
 
 
 @dataclass(frozen=True)

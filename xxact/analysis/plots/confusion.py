@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
-from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.analysis.plots import style
+from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.data.targets import CRYSTAL_SYSTEMS
 
 if TYPE_CHECKING:
