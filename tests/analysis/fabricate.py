@@ -15,7 +15,8 @@ from xxact.experiments.result import (
 )
 
 PRETRAININGS = ("contrastive", "mxm", "contrastive_mxm")
-SIZES = (1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
+SIZES = (141, 281, 562, 1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
+CONTROL_SIZES = (141, 1000)
 ENERGY = "formation_energy_per_atom"
 UNSEEN = {"mini": ("bulk_modulus", "mae_gpa"), "mp-small": ("band_gap", "mae_ev")}
 STEPS = 480
@@ -44,7 +45,8 @@ ALL = [
     ),
     *(f"table3/fcn_{k}" for k in ("energy_1", "energy_2", "system_2", "system_4")),
     *(f"table3/fcn_mlp_{k}" for k in ("energy_1", "energy_2", "system_1", "system_2", "system_4")),
-    *(f"scaling/{m}_{s}k{e}" for m in ("crabnet", "xxact") for s in SIZES for e in ("", "_steps")),
+    *(f"scaling/{m}_{s}k" for m in ("crabnet", "xxact") for s in SIZES),
+    *(f"scaling/{m}_{s}k_steps" for m in ("crabnet", "xxact") for s in CONTROL_SIZES),
 ]
 
 

@@ -210,11 +210,10 @@ def load_predictions(
     root: str | Path = "results",
     scale: str | None = None,
     runs: Sequence[str] | None = None,
-    targets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Kept predictions on the test split: a row a (run, seed, target, sample); empty without any.
 
-    scale, runs, targets: read only these. true, predicted: in the target's unit (eV/atom), or the
+    scale, runs: read only these. true, predicted: in the target's unit (eV/atom), or the
     index of a class; samples without a label are left out. permuted_any, permuted_formula: the
     prediction with the pattern of another test sample, or of another crystal of the same formula;
     NaN where there is none. formula: a number a formula; formula_in_training: whether a training
@@ -228,7 +227,7 @@ def load_predictions(
         frame.assign(**_keys(result), **_origin(result))
         for result in read_tree(root)
         if scale in (None, result.scale) and (runs is None or result.run in runs)
-        for frame in _predictions(root, result, targets)
+        for frame in _predictions(root, result)
     ]
     return pd.concat(frames)[list(columns)] if frames else pd.DataFrame(columns=list(columns))
 
@@ -292,9 +291,7 @@ def _metrics(score: Score) -> Iterator[Row]:
             yield {"metric": metric, "value": value, "unit": unit_of(metric), "n": int(score["n"])}
 
 
-def _predictions(
-    root: str | Path, result: Result, targets: Sequence[str] | None
-) -> Iterator[pd.DataFrame]:
+def _predictions(root: str | Path, result: Result) -> Iterator[pd.DataFrame]:
     """One frame for each target of a run that kept its predictions."""
     import numpy as np
     import pandas as pd
@@ -308,8 +305,6 @@ def _predictions(
     samples = {key: arrays[key] for key in ("formula", "formula_in_training", "n_polymorphs")}
     samples["id"] = np.char.decode(arrays["id"], "utf-8")
     for target in (key.removesuffix(".true") for key in arrays if key.endswith(".true")):
-        if targets is not None and target not in targets:
-            continue
         true = arrays[f"{target}.true"]
         frame = pd.DataFrame({"target": target, **samples})
         for name in ("true", "predicted", "permuted_any", "permuted_formula"):

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact.analysis import frame, polymorphs, scaling
+from xxact.analysis import frame, pattern, scaling
 from xxact.analysis.published import printed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def quantities(root: str | Path) -> dict[str, pd.DataFrame]:
     return {
         scale: _of_scale(
             *(part[part["scale"] == scale] for part in loaded),
-            polymorphs.energies(root, scale, None),
+            pattern.energies(root, scale),
         )
         for scale in scales
     }
@@ -87,7 +87,7 @@ def _of_scale(
         _rows(_speed_ups(curves, progress, runs)),
         _rows(_scaling(scores, runs)),
         _excess(scores),
-        polymorphs.quantities(energies),
+        pattern.quantities(energies),
     ]
     found = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)])
     # runs on the whole training split stand in the scaling experiment and its control alike

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xxact.analysis import polymorphs
 from xxact.analysis import scaling as experiment
 from xxact.analysis.plots import (
     confusion,
@@ -50,7 +49,7 @@ FIGURES = (
     Figure("figure4", "Figure 4: crystal systems, train and test", distributions.figure4, _ANY_RUN),
     Figure("figure5", "Figure 5: elements, train and test", elements.figure5, _ANY_RUN),
     Figure("figure6", "Figure 6: training curves", curves.figure6, curves.RUNS),
-    Figure("pattern_adds", "What the pattern adds", pattern_adds.figure, polymorphs.RUNS),
+    Figure("pattern_adds", "What the pattern adds", pattern_adds.figure, pattern_adds.RUNS),
     Figure("confusion", _CONFUSED, confusion.figure, _EMBEDDED),
     Figure(
         "error_by_element",

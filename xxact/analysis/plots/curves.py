@@ -76,13 +76,8 @@ def _published(axis, key: str, palette: dict[str, str]) -> None:
     for (row, colour), marker in zip(palette.items(), "so", strict=True):
         heights = [float(printed(f"table2/rows/{row}/{key}/{at}")) for at in PROGRESS]
         look = {"markersize": 5, "markerfacecolor": "white", "markeredgecolor": colour}
-        axis.plot(
-            [100 * share for share in PROGRESS.values()],
-            heights,
-            linestyle="none",
-            marker=marker,
-            **look,
-        )
+        shares = [100 * share for share in PROGRESS.values()]
+        axis.plot(shares, heights, linestyle="none", marker=marker, **look)
 
 
 def _handles() -> list:

@@ -16,53 +16,43 @@ from xxact.analysis import frame
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Runs that are compared, both trained on the formation energy alone.
-MODELS = {
-    "table1/crabnet_energy": "CrabNet (composition)",
-    "table1/xxact_energy": "XxaCT-NN (XRD + composition)",
-}
-RUNS = tuple(MODELS)
-#: Column of the predictions -> which pattern the model read.
-PATTERNS = {
-    "predicted": "its own",
-    "permuted_formula": "a polymorph's",
-    "permuted_any": "any sample's",
-}
-
 #: Fewest and most samples of a formula in the data set, by which errors are split.
 POLYMORPHS = ((1, 1), (2, 2), (3, 5), (6, 32767))
 
 
-def energies(root: Path, scale: str, runs: Sequence[str] | None = RUNS) -> pd.DataFrame:
-    """Predictions of formation energies in meV/atom: a row a (run, seed, test sample)."""
-    found = frame.load_predictions(root, scale, runs, ["formation_energy_per_atom"]).copy()
-    values = ["true", *PATTERNS]
+def energies(root: Path, scale: str, runs: Sequence[str] | None = None) -> pd.DataFrame:
+    """Predictions of formation energies in meV/atom: a row a (run, seed, test sample).
+
+    true_difference, predicted_difference: from the mean over the formula's test samples, NaN where
+    the formula has one alone.
+    """
+    found = frame.load_predictions(root, scale, runs)
+    found = found[found["target"] == "formation_energy_per_atom"].copy()
+    values = ["true", "predicted", "permuted_any", "permuted_formula"]
     found[values] = 1000 * found[values].astype(float)
-    return found.assign(model=found["run"].map(MODELS))
+    formulas = found.groupby(["run", "seed", "formula"])
+    several = formulas["true"].transform("size") > 1
+    for name in ("true", "predicted"):
+        difference = found[name] - formulas[name].transform("mean")
+        found[f"{name}_difference"] = difference.where(several)
+    return found
 
 
-def within_formula(found: pd.DataFrame) -> pd.DataFrame:
-    """Test samples with others of their formula: `true` and `predicted` less the formula's mean.
+def slopes(found: pd.DataFrame) -> pd.DataFrame:
+    """Slope of predicted against true differences: a row a (run, seed), with n samples.
 
-    Means are those of the formula's test samples, of one run and seed.
+    Of one line for all formulas, through their means, by least squares: 0 is blind to polymorphs,
+    1 is right about them on average.
     """
-    groups = found.groupby(["run", "seed", "formula"])
-    centred = found.assign(
-        **{name: found[name] - groups[name].transform("mean") for name in ("true", "predicted")}
-    )
-    return centred[groups["true"].transform("size") > 1]
-
-
-def slopes(within: pd.DataFrame) -> pd.DataFrame:
-    """Least-squares slope, through 0, of predicted against true differences: a row a (run, seed).
-
-    0 is blind to polymorphs, 1 is right about them on average.
-    """
+    within = found.dropna(subset="true_difference")
     products = within.assign(
-        up=within["true"] * within["predicted"], down=within["true"] ** 2
-    ).groupby(["run", "seed"], as_index=False)[["up", "down"]]
-    sums = products.sum()
-    return sums.assign(slope=sums["up"] / sums["down"])[["run", "seed", "slope"]]
+        up=within["true_difference"] * within["predicted_difference"],
+        down=within["true_difference"] ** 2,
+    )
+    sums = products.groupby(["run", "seed"], as_index=False).agg(
+        up=("up", "sum"), down=("down", "sum"), n=("id", "size")
+    )
+    return sums.assign(slope=sums["up"] / sums["down"])[["run", "seed", "slope", "n"]]
 
 
 def rank_correlations(found: pd.DataFrame) -> pd.DataFrame:
@@ -81,14 +71,16 @@ def rank_correlations(found: pd.DataFrame) -> pd.DataFrame:
     return means.rename("order").reset_index()
 
 
-def slope_interval(within: pd.DataFrame) -> tuple[float, float]:
+def slope_interval(found: pd.DataFrame) -> tuple[float, float]:
     """The 95 % interval of the slope of one run, over seeds and formulas."""
     import numpy as np
 
     from xxact.analysis.inference import Estimate, difference
 
-    wide = within.pivot(index="id", columns="seed", values=["true", "predicted"]).sort_index()
-    true, predicted = (wide[name].to_numpy(float).T for name in ("true", "predicted"))  # (K, n)
+    within = found.dropna(subset="true_difference")
+    names = ["true_difference", "predicted_difference"]
+    wide = within.pivot(index="id", columns="seed", values=names).sort_index()
+    true, predicted = (wide[name].to_numpy(float).T for name in names)  # (K, n)
     by_seed = (true * predicted).sum(1) / (true**2).sum(1)
     residual = predicted - by_seed[:, None] * true
     # what each sample adds to the slope, to first order
@@ -96,6 +88,11 @@ def slope_interval(within: pd.DataFrame) -> tuple[float, float]:
     formulas = within.drop_duplicates("id").set_index("id")["formula"].loc[wide.index].to_numpy()
     zero = Estimate(np.zeros(1), np.zeros_like(values[:1]), formulas)
     return difference(Estimate(by_seed, values, formulas), zero).interval()
+
+
+def _interval_text(of_run: pd.DataFrame) -> str:
+    low, high = slope_interval(of_run)
+    return f"{low:z.3f} to {high:z.3f}"
 
 
 def quantities(found: pd.DataFrame) -> pd.DataFrame:
@@ -130,29 +127,16 @@ def quantities(found: pd.DataFrame) -> pd.DataFrame:
             .agg(value=("value", "mean"), n=("value", "size"))
             .assign(quantity=f"pattern/{name}", unit="meV/atom")
         )
-    within = within_formula(found)
-    n = within.groupby(["run", "seed"], as_index=False).agg(n=("id", "size"))
-    for name, values in {"slope": slopes(within), "order": rank_correlations(within)}.items():
-        named = values.rename(columns={name: "value"}).merge(n, on=["run", "seed"])
+    sloped = slopes(found)
+    n = sloped[["run", "seed", "n"]]
+    orders = rank_correlations(found).merge(n, on=["run", "seed"])
+    for name, values in {"slope": sloped, "order": orders}.items():
+        named = values.rename(columns={name: "value"})
         rows.append(named.assign(quantity=f"pattern/{name}", unit=""))
-    intervals = {run: slope_interval(part) for run, part in within.groupby("run")}
-    texts = {run: f"{low:.3f} to {high:.3f}" for run, (low, high) in intervals.items()}
+    texts = {run: _interval_text(part) for run, part in found.groupby("run")}
     rows.append(n.assign(quantity="pattern/slope_interval", unit="", text=n["run"].map(texts)))
     known = pd.concat(rows, ignore_index=True)
     # what a run has nothing to show for: without composition or pattern none is permuted
     wide = known.set_index(["run", "seed", "quantity"]).unstack("quantity")
     filled = wide.stack("quantity", future_stack=True).reset_index()
     return filled.assign(text=filled["text"].fillna("n/a"))
-
-
-def controls(found: pd.DataFrame) -> pd.DataFrame:
-    """Absolute errors by the pattern that a model read, on samples that have all controls.
-
-    The same samples for every model: those whose formula has another crystal in the data set.
-    A row a (run, seed, sample, pattern), `error` in meV/atom.
-    """
-    shared = found.dropna(subset=list(PATTERNS))["id"].unique()
-    found = found[found["id"].isin(shared)]
-    errors = found.melt(["run", "model", "seed", "id", "true"], list(PATTERNS), "pattern")
-    errors = errors.dropna(subset="value")
-    return errors.assign(error=(errors["value"] - errors["true"]).abs())
