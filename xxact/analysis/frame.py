@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact.analysis.provenance import data_hash, read_tree, tree_root
+from xxact.analysis.provenance import predictions_of, read_tree, tree_root
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
 from xxact.experiments.result import (
     Result,
@@ -276,7 +276,7 @@ def _keys(result: Result) -> Row:
 
 def _origin(result: Result) -> Row:
     commit = result.provenance.git_commit
-    return {"data": data_hash(result.data)[:12], "commit": commit and commit[:12]}
+    return {"data": result.data.content_sha256[:12], "commit": commit and commit[:12]}
 
 
 def _scores(scores: Scores | None, place: Row) -> Iterator[Row]:
@@ -296,12 +296,13 @@ def _predictions(root: str | Path, result: Result) -> Iterator[pd.DataFrame]:
     import numpy as np
     import pandas as pd
 
-    path = result_path(tree_root(root), result.scale, result.run, result.seed).with_suffix(".npz")
-    if not path.exists():
+    path = result_path(tree_root(root), result.scale, result.run, result.seed)
+    kept = predictions_of(path, result)
+    if kept is None:
         return
     from xxact.experiments import predictions
 
-    arrays = predictions.read(path)
+    arrays = predictions.read(kept)
     samples = {key: arrays[key] for key in ("formula", "formula_in_training", "n_polymorphs")}
     samples["id"] = np.char.decode(arrays["id"], "utf-8")
     for target in (key.removesuffix(".true") for key in arrays if key.endswith(".true")):
