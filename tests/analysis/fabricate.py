@@ -166,8 +166,7 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
         },
         "data": {
             "name": scale,
-            "manifest_sha256": data,
-            "source_sha256": data,
+            "content_sha256": data,
             "n": {"train": int(4000 * _fraction(run)), "validation": 250, "test": 500},
         },
         "provenance": {
@@ -267,7 +266,7 @@ def make_data(scale: str, data: str = "a" * 64) -> dict:
 
     return {
         "name": scale,
-        "manifest_sha256": data,
+        "content_sha256": data,
         "n": {"train": 4000, "validation": 250, "test": 500},
         "crystal_systems": {part: counts(systems, f) for part, f in parts.items()},
         "elements": {part: counts(elements, f) for part, f in parts.items()},

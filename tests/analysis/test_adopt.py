@@ -57,7 +57,7 @@ def test_what_does_not_belong_together_stops_everything(runs, tmp_path):
     result_path(target, "mini", "table2/none", 1).unlink()
     for old, new in (
         ('"epochs": ', '"epochs": 1'),
-        ('"manifest_sha256": "', '"manifest_sha256": "0'),
+        ('"content_sha256": "', '"content_sha256": "0'),
     ):
         path = result_path(runs, "mini", "table2/none", 1)
         kept = path.read_text()

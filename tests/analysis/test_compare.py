@@ -55,7 +55,7 @@ def test_other_data_is_named(whole, tmp_path):
     path = result_path(own, "mini", "table2/none", 0)
     (tmp_path / "mini/data.json").unlink()
     content = json.loads(path.read_text())
-    content["data"]["source_sha256"] = "c" * 64
+    content["data"]["content_sha256"] = "c" * 64
     content["spec"]["epochs"] = 3
     write_result(path, content)
     rows = k.compare(Tree(own, "mini"), Tree(whole, "mini"))

@@ -2,10 +2,10 @@
 
 import fabricate
 import pytest
-
-from xxact.analysis import distributions, figures
 from xxact.analysis.confusion import confusion
 from xxact.analysis.curves import curve
+
+from xxact.analysis import distributions, figures
 from xxact.analysis.figures import FIGURES, check_complete, trees, write_scale
 from xxact.analysis.provenance import Tree
 from xxact.errors import UserError

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-
 from xxact.analysis.pipeline import section
 
 HARDWARE = {"device": "cpu", "name": "A & B", "cores": 2, "processes": 1, "load_average": 0.5}

@@ -41,7 +41,7 @@ def test_prose_and_seed_may_differ(tree):
 @pytest.mark.parametrize(("run", "seed"), [("table2/none", 1), ("table2/mxm", 0)])
 def test_other_data_is_refused_within_a_run_and_within_a_table(tree, run, seed):
     path = result_path(tree, "mini", run, seed)
-    _change(path, lambda content: content["data"].update(manifest_sha256="b" * 64))
+    _change(path, lambda content: content["data"].update(content_sha256="b" * 64))
     with pytest.raises(UserError, match="different data") as caught:
         Tree(tree, "mini")
     assert str(path) in str(caught.value)

@@ -237,8 +237,8 @@ def test_an_input_that_cannot_be_opened_does_not_stop_the_others(
             raise PermissionError(13, "Permission denied", str(path))
         return open(path, *arguments, **options)
 
-    for module in ("compute", "csv_source", "store"):
-        monkeypatch.setattr(f"xxact.data.{module}.open", refuse, raising=False)
+    for module in ("data.compute", "data.csv_source", "files"):
+        monkeypatch.setattr(f"xxact.{module}.open", refuse, raising=False)
     prepared = prepare("csv", [closed, crystals_csv], tmp_path / "store")
     assert prepared.store.n == 60
     assert "Permission denied" in prepared.unreadable[closed]

@@ -23,7 +23,7 @@ def score(tiny_store, tmp_path):
     def fit(model, target, seed=0, store=tiny_store):
         spec = BaselineSpec(model=model, targets=[target])
         progress = Progress(tmp_path, show=False)
-        return fit_and_score(spec, store, store.indices("train"), seed, progress)
+        return fit_and_score(spec, store, store.indices("train"), seed, progress)[0]
 
     return fit
 
@@ -122,7 +122,7 @@ def test_a_baseline_is_a_row_like_any_other(run, tmp_path):
         result = read_result(folder / name / "seed0.json")
         assert result.curve == []
         assert result.metrics.final.test_new_formula is not None
-        assert not (folder / name / "seed0" / "model.pt").exists()
+        assert not (folder / name / "seed0" / "model.safetensors").exists()
     assert result.spec.model == {"kind": "forest", "inputs": ["composition", "xrd"], "trees": 100}
     again = run("table1", "--local", "--only", *names)
     assert "2 of 2 runs are done" in again.stderr

@@ -57,9 +57,9 @@ DAMAGES = {
     "curve.4.progress": lambda c: c["curve"][4].update(progress=1.5),
     "cost.wall_s": lambda c: c["cost"].pop("wall_s"),
     "surprise": lambda c: c.update(surprise=1),
-    "data.manifest_sha256": lambda c: c["data"].pop("manifest_sha256"),
+    "data.content_sha256": lambda c: c["data"].pop("content_sha256"),
     "seed": lambda c: c.update(seed=-1),
-    "schema": lambda c: c.update(schema=2),
+    "schema": lambda c: c.update(schema=3),
     "run": lambda c: c.update(run="none"),
 }
 

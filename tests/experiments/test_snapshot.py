@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from xxact.experiments.snapshot import recorded_state, snapshot_folder, take_snapshot
+from xxact.experiments.snapshot import snapshot_folder, take_snapshot
+from xxact.training.identity import recorded_state
 
 STATE = {"git_commit": "0" * 40, "dirty": True}
 

@@ -26,6 +26,7 @@ from tests.integration.harness import (
     wait_for,
 )
 from xxact.experiments.result import read_result
+from xxact.experiments.suite import CHECKPOINT, OWN_FILES
 
 pytestmark = pytest.mark.slurm
 
@@ -73,8 +74,8 @@ def test_interrupted_at_random_it_ends_in_the_same_numbers(k, project, slurm, wh
     result = project.finish(ROW, id, tmp_path, scale)
     assert measured(result) == measured(expected)
     folder = run_folder(tmp_path, ROW, scale)
-    left = {path.name for path in folder.iterdir()} - {"checkpoint.pt"}  # killed after its result
-    assert left == {"lock", "log.txt", "model.pt", "progress.json", "slurm", "spec.yaml"}
+    left = {path.name for path in folder.iterdir()} | {CHECKPOINT}  # killed after its result
+    assert left == {"lock", "slurm", *OWN_FILES}
 
 
 def started(slurm, id):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +31,7 @@ from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from xxact.analysis.render import Source
 
 HOLDS = "holds"
 FAILS = "does not hold"
@@ -152,28 +151,27 @@ class Claim:
 class Evidence:
     """Estimates from the results of one scale: kept predictions where there are, scores elsewhere.
 
-    values: the scale's part of `quantities`.
+    asked: the runs that something was read of.
     """
 
-    def __init__(self, root: str | Path, scale: str, values: pd.DataFrame) -> None:
-        self._scores = values.dropna(subset="value").set_index(["run", "quantity"]).sort_index()
-        loaded = frame.load_predictions(root, scale)
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        loaded = frame.load_predictions(source.root, source.scale)
         self._kept = dict(iter(loaded.groupby(["run", "target"], sort=False)))
         self.asked: list[str] = []
 
     def score(self, run: str, quantity: str) -> Estimate | None:
         """A score of `quantities` as a mean over its samples."""
         self.asked.append(run)
-        if (run, quantity) not in self._scores.index:
+        value = self._source.values.get((run, quantity))
+        if value is None or value["mean"] != value["mean"]:
             return None
-        found = self._scores.loc[[(run, quantity)]]
-        kind = quantity.split("/")[0]
-        scores, lowest, highest = found["value"].to_numpy(float), 0.0, math.inf
-        if kind in (SYSTEM, "accuracy"):
+        lowest, highest = 0.0, math.inf
+        if value["target"] == SYSTEM:
             highest = 100.0
-        elif kind in ("embedding", "projection"):
+        elif quantity.endswith("/mean"):
             lowest, highest = -1.0, 1.0
-        return of_scores(scores, int(found["n"].iloc[0]), lowest, highest)
+        return of_scores(value["values"], int(value["n"]), lowest, highest)
 
     def final(self, run: str, target: str) -> Estimate | None:
         """The test score of the last weights, sample by sample where predictions were kept."""
@@ -342,9 +340,9 @@ GROUPS: tuple[Callable[[Evidence], Iterator[Claim]], ...] = (
 )
 
 
-def claims(root: str | Path, scale: str, values: pd.DataFrame) -> list[Claim]:
+def claims(source: Source) -> list[Claim]:
     """Every statement, decided together on the results of one scale."""
-    evidence = Evidence(root, scale, values)
+    evidence = Evidence(source)
     found = []
     for claim in chain.from_iterable(group(evidence) for group in GROUPS):
         # a group is a generator: what was asked for since the last claim is this one's

@@ -108,15 +108,8 @@ def _print_written(done) -> None:
 def _compare(options: argparse.Namespace) -> int:
     """Print each score of the rerun beside the committed one; exit code 1 if any disagrees."""
     from xxact.analysis import compare
-    from xxact.analysis.provenance import Tree, ordered_scales
-    from xxact.errors import UserError
 
-    scales = ordered_scales(options.rerun)
-    if not scales:
-        raise UserError(f"{options.rerun} holds no finished result to compare")
-    rows = []
-    for scale in scales:
-        rows += compare.compare(Tree(options.rerun, scale), Tree(options.committed, scale))
+    rows = compare.compare(options.rerun, options.committed)
     print(compare.render(rows))
     return int(any(row.verdict in (compare.OUTSIDE, compare.OTHER_SPEC) for row in rows))
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact.analysis.provenance import data_hash, read_tree, tree_root
+from xxact.analysis.provenance import predictions_of, read_tree, tree_root
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
 from xxact.experiments.result import (
     Result,
@@ -210,15 +210,14 @@ def load_predictions(
     root: str | Path = "results",
     scale: str | None = None,
     runs: Sequence[str] | None = None,
-    targets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Kept predictions on the test split: a row a (run, seed, target, sample); empty without any.
 
-    scale, runs, targets: read only these. true, predicted: in the target's unit (eV/atom), or the index of
-    a class; samples without a label are left out. permuted_any, permuted_formula: the prediction
-    with the pattern of another test sample, or of another crystal of the same formula; NaN where
-    there is none. formula: a number a formula; formula_in_training: whether a training sample has
-    it; n_polymorphs: samples of the data set that have it.
+    scale, runs: read only these. true, predicted: in the target's unit (eV/atom), or the
+    index of a class; samples without a label are left out. permuted_any, permuted_formula: the
+    prediction with the pattern of another test sample, or of another crystal of the same formula;
+    NaN where there is none. formula: a number a formula; formula_in_training: whether a training
+    sample has it; n_polymorphs: samples of the data set that have it.
     """
     import pandas as pd
 
@@ -228,7 +227,7 @@ def load_predictions(
         frame.assign(**_keys(result), **_origin(result))
         for result in read_tree(root)
         if scale in (None, result.scale) and (runs is None or result.run in runs)
-        for frame in _predictions(root, result, targets)
+        for frame in _predictions(root, result)
     ]
     return pd.concat(frames)[list(columns)] if frames else pd.DataFrame(columns=list(columns))
 
@@ -277,7 +276,7 @@ def _keys(result: Result) -> Row:
 
 def _origin(result: Result) -> Row:
     commit = result.provenance.git_commit
-    return {"data": data_hash(result.data)[:12], "commit": commit and commit[:12]}
+    return {"data": result.data.content_sha256[:12], "commit": commit and commit[:12]}
 
 
 def _scores(scores: Scores | None, place: Row) -> Iterator[Row]:
@@ -292,24 +291,21 @@ def _metrics(score: Score) -> Iterator[Row]:
             yield {"metric": metric, "value": value, "unit": unit_of(metric), "n": int(score["n"])}
 
 
-def _predictions(
-    root: str | Path, result: Result, targets: Sequence[str] | None
-) -> Iterator[pd.DataFrame]:
+def _predictions(root: str | Path, result: Result) -> Iterator[pd.DataFrame]:
     """One frame for each target of a run that kept its predictions."""
     import numpy as np
     import pandas as pd
 
-    path = result_path(tree_root(root), result.scale, result.run, result.seed).with_suffix(".npz")
-    if not path.exists():
+    path = result_path(tree_root(root), result.scale, result.run, result.seed)
+    kept = predictions_of(path, result)
+    if kept is None:
         return
     from xxact.experiments import predictions
 
-    arrays = predictions.read(path)
+    arrays = predictions.read(kept)
     samples = {key: arrays[key] for key in ("formula", "formula_in_training", "n_polymorphs")}
     samples["id"] = np.char.decode(arrays["id"], "utf-8")
     for target in (key.removesuffix(".true") for key in arrays if key.endswith(".true")):
-        if targets is not None and target not in targets:
-            continue
         true = arrays[f"{target}.true"]
         frame = pd.DataFrame({"target": target, **samples})
         for name in ("true", "predicted", "permuted_any", "permuted_formula"):

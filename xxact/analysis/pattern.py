@@ -1,132 +1,142 @@
-"""What the pattern adds to the formula: errors and orders within the polymorphs of a formula.
+"""What a pattern adds to a formula, from the kept predictions of formation energies.
 
-A model that reads the composition alone gives all polymorphs of a formula one energy. How far these
-are apart is its floor; how much of it a model sees is the slope of predicted against true
-differences within a formula: 0 for composition alone, 1 for a perfect model.
+A model of compositions gives all crystals of a formula the same energy, so that of the differences
+between them it can tell nothing: how far they are apart is its floor. How much of it a model sees is
+the slope of predicted against true differences within a formula.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from xxact.analysis.inference import Estimate, difference
+from xxact.analysis import frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Numbers of polymorphs of a formula in the data set, by which errors are split: key -> label, span.
-POLYMORPHS = {
-    "1": ("no other", 1, 1),
-    "2": ("2", 2, 2),
-    "3": ("3 to 5", 3, 5),
-    "6": ("6 or more", 6, np.inf),
-}
-#: What is measured of a run -> its heading and unit.
-COLUMNS = {
-    "floor": "floor of the formula",
-    "seen": "formula in training",
-    "unseen": "formula not in training",
-    **{f"polymorphs_{key}": f"polymorphs: {POLYMORPHS[key][0]}" for key in POLYMORPHS},
-    "permuted_any": "with the pattern of any sample",
-    "with_polymorphs": "own pattern, formulas with polymorphs",
-    "permuted_formula": "with the pattern of a polymorph",
-}
-ORDER_COLUMNS = {
-    "slope": "slope within the formula",
-    "slope_interval": "its 95 % interval",
-    "order": "rank correlation within the formula",
-}
-NOT_APPLICABLE = "n/a"
+#: Fewest and most samples of a formula in the data set, by which errors are split.
+POLYMORPHS = ((1, 1), (2, 2), (3, 5), (6, 32767))
 
 
-def pattern_quantities(energies: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """`pattern/..` of each run and seed, from kept predictions of the formation energy.
+def energies(root: Path, scale: str, runs: Sequence[str] | None = None) -> pd.DataFrame:
+    """Predictions of formation energies in meV/atom: a row a (run, seed, test sample).
 
-    energies: rows of `frame.load_predictions` of one target in eV/atom and one scale. Errors are
-    mean absolute ones in meV/atom.
+    true_difference, predicted_difference: from the mean over the formula's test samples, NaN where
+    the formula has one alone.
     """
-    for run, of_run in energies.groupby("run", sort=False):
-        interval = _interval(of_run)
-        for seed, kept in of_run.groupby("seed", sort=False):
-            place = {"run": run, "seed": seed, "target": kept["target"].iloc[0]}
-            for name, (values, n) in _errors(kept).items():
-                text = "" if n else NOT_APPLICABLE
-                error = 1000 * float(np.abs(values).mean()) if n else None
-                yield place | _named(name, error, "meV/atom", n, text)
-            slope, order, n = within_formula(kept)
-            yield place | _named("slope", slope, "", n, NOT_APPLICABLE)
-            yield place | _named("order", order, "", n, NOT_APPLICABLE)
-            yield place | _named("slope_interval", None, "", n, interval)
+    found = frame.load_predictions(root, scale, runs)
+    found = found[found["target"] == "formation_energy_per_atom"].copy()
+    values = ["true", "predicted", "permuted_any", "permuted_formula"]
+    found[values] = 1000 * found[values].astype(float)
+    formulas = found.groupby(["run", "seed", "formula"])
+    several = formulas["true"].transform("size") > 1
+    for name in ("true", "predicted"):
+        difference = found[name] - formulas[name].transform("mean")
+        found[f"{name}_difference"] = difference.where(several)
+    return found
 
 
-def _named(name: str, value: float | None, unit: str, n: int, text: str) -> dict[str, Any]:
-    return {"quantity": f"pattern/{name}", "value": value, "unit": unit, "n": n, "text": text}
+def slopes(found: pd.DataFrame) -> pd.DataFrame:
+    """Slope of predicted against true differences: a row a (run, seed), with n samples.
+
+    Of one line for all formulas, through their means, by least squares: 0 is blind to polymorphs,
+    1 is right about them on average.
+    """
+    within = found.dropna(subset="true_difference")
+    products = within.assign(
+        up=within["true_difference"] * within["predicted_difference"],
+        down=within["true_difference"] ** 2,
+    )
+    sums = products.groupby(["run", "seed"], as_index=False).agg(
+        up=("up", "sum"), down=("down", "sum"), n=("id", "size")
+    )
+    return sums.assign(slope=sums["up"] / sums["down"])[["run", "seed", "slope", "n"]]
 
 
-def _errors(kept: pd.DataFrame) -> dict[str, tuple[np.ndarray, int]]:
-    """Name -> deviations in eV/atom and their number."""
-    deviation = (kept["predicted"] - kept["true"]).to_numpy()
-    several = kept.groupby("formula")["true"].transform("size") > 1
-    median = kept.groupby("formula")["true"].transform("median")
-    seen, polymorphs = kept["formula_in_training"].to_numpy(bool), kept["n_polymorphs"].to_numpy()
-    found = {
-        "floor": (kept["true"] - median)[several].to_numpy(),
-        "seen": deviation[seen],
-        "unseen": deviation[~seen],
+def rank_correlations(found: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's correlation within formulas, pooled: a row a (run, seed), `order` from -1 to 1.
+
+    Of all pairs of test samples of a formula, those in the right order less those in the wrong
+    one, over all of them; equal predictions are neither.
+    """
+    keys = ["run", "seed", "formula", "id"]
+    one = found[[*keys, "true", "predicted"]]
+    pairs = one.merge(one, on=keys[:3], suffixes=("", "_other"))
+    pairs = pairs[(pairs["id"] < pairs["id_other"]) & (pairs["true"] != pairs["true_other"])]
+    true, predicted = (pairs[name] - pairs[f"{name}_other"] for name in ("true", "predicted"))
+    right = (true * predicted > 0).astype(float) - (true * predicted < 0)
+    means = right.groupby([pairs["run"], pairs["seed"]]).mean()
+    return means.rename("order").reset_index()
+
+
+def slope_interval(found: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval of the slope of one run, over seeds and formulas."""
+    import numpy as np
+
+    from xxact.analysis.inference import Estimate, difference
+
+    within = found.dropna(subset="true_difference")
+    names = ["true_difference", "predicted_difference"]
+    wide = within.pivot(index="id", columns="seed", values=names).sort_index()
+    true, predicted = (wide[name].to_numpy(float).T for name in names)  # (K, n)
+    by_seed = (true * predicted).sum(1) / (true**2).sum(1)
+    residual = predicted - by_seed[:, None] * true
+    # what each sample adds to the slope, to first order
+    values = by_seed[:, None] + true * residual / (true**2).mean(1, keepdims=True)
+    formulas = within.drop_duplicates("id").set_index("id")["formula"].loc[wide.index].to_numpy()
+    zero = Estimate(np.zeros(1), np.zeros_like(values[:1]), formulas)
+    return difference(Estimate(by_seed, values, formulas), zero).interval()
+
+
+def _interval_text(of_run: pd.DataFrame) -> str:
+    low, high = slope_interval(of_run)
+    return f"{low:z.3f} to {high:z.3f}"
+
+
+def quantities(found: pd.DataFrame) -> pd.DataFrame:
+    """`pattern/..` of every run and seed, as `xxact.analysis.quantities` names them.
+
+    found: as of `energies`. Errors are mean absolute ones in meV/atom; n: test samples behind each.
+    """
+    import pandas as pd
+
+    formula = found.groupby(["run", "seed", "formula"])["true"]
+    others, seen = formula.transform("size") > 1, found["formula_in_training"].astype(bool)
+    count, swapped = found["n_polymorphs"], found["permuted_formula"].notna()
+    everything = pd.Series(True, index=found.index)
+    floor = found.assign(floor=formula.transform("median"))
+    parts = {
+        "floor": ("floor", others),
+        "seen": ("predicted", seen),
+        "unseen": ("predicted", ~seen),
+        **{f"polymorphs_{a}": ("predicted", count.between(a, b)) for a, b in POLYMORPHS},
+        "permuted_any": ("permuted_any", everything),
+        "with_polymorphs": ("predicted", swapped),
+        "permuted_formula": ("permuted_formula", swapped),
     }
-    for key, (_, low, high) in POLYMORPHS.items():
-        found[f"polymorphs_{key}"] = deviation[(polymorphs >= low) & (polymorphs <= high)]
-    swapped = kept["permuted_formula"].notna().to_numpy()
-    found["with_polymorphs"] = deviation[swapped]
-    for name in ("permuted_any", "permuted_formula"):
-        found[name] = (kept[name] - kept["true"]).dropna().to_numpy()
-    return {name: (values, len(values)) for name, values in found.items()}
-
-
-def within_formula(kept: pd.DataFrame) -> tuple[float | None, float | None, int]:
-    """Slope and rank correlation within formulas, and the samples that share one with another.
-
-    The slope is that of one line for all formulas through their means (pooled regression). The
-    rank correlation is Kendall's: of all pairs of polymorphs, those in the right order less those
-    in the wrong one, over all; equal predictions are neither.
-    """
-    shared = kept[kept.groupby("formula")["true"].transform("size") > 1]
-    if not len(shared):
-        return None, None, 0
-    centred = _centred(shared)
-    slope = (centred["true"] * centred["predicted"]).sum() / (centred["true"] ** 2).sum()
-    order = pairs = 0
-    for _, formula in shared.groupby("formula"):
-        true, predicted = formula["true"].to_numpy(), formula["predicted"].to_numpy()
-        signs = np.sign(np.subtract.outer(true, true))
-        order += (signs * np.sign(np.subtract.outer(predicted, predicted))).sum()
-        pairs += np.abs(signs).sum()
-    return float(slope), float(order / pairs) if pairs else None, len(shared)
-
-
-def _centred(shared: pd.DataFrame) -> pd.DataFrame:
-    """True and predicted values less their means over the formula."""
-    values = shared[["true", "predicted"]]
-    return values - values.groupby(shared["formula"]).transform("mean")
-
-
-def _interval(of_run: pd.DataFrame) -> str:
-    """The 95 % interval of the slope over seeds and formulas."""
-    slopes, values, groups = [], [], None
-    for _, kept in of_run.sort_values("id").groupby("seed"):
-        shared = kept[kept.groupby("formula")["true"].transform("size") > 1]
-        if not len(shared):
-            return NOT_APPLICABLE
-        true, predicted = _centred(shared).to_numpy().T
-        slope = (true * predicted).sum() / (true**2).sum()
-        # what each sample adds to the slope, to first order
-        values.append(slope + true * (predicted - slope * true) / (true**2).mean())
-        slopes.append(slope)
-        groups = shared["formula"].to_numpy()
-    estimate = Estimate(np.array(slopes), np.stack(values), groups)
-    zero = Estimate(np.zeros(1), np.zeros_like(estimate.values[:1]), groups)
-    low, high = difference(estimate, zero).interval()
-    return f"{low:.3f} to {high:.3f}"
+    rows = []
+    for name, (column, mask) in parts.items():
+        errors = floor.loc[mask, ["run", "seed"]].assign(
+            value=(floor[column] - floor["true"]).abs()
+        )
+        rows.append(
+            errors.dropna()
+            .groupby(["run", "seed"], as_index=False)
+            .agg(value=("value", "mean"), n=("value", "size"))
+            .assign(quantity=f"pattern/{name}", unit="meV/atom")
+        )
+    sloped = slopes(found)
+    n = sloped[["run", "seed", "n"]]
+    orders = rank_correlations(found).merge(n, on=["run", "seed"])
+    for name, values in {"slope": sloped, "order": orders}.items():
+        named = values.rename(columns={name: "value"})
+        rows.append(named.assign(quantity=f"pattern/{name}", unit=""))
+    texts = {run: _interval_text(part) for run, part in found.groupby("run")}
+    rows.append(n.assign(quantity="pattern/slope_interval", unit="", text=n["run"].map(texts)))
+    known = pd.concat(rows, ignore_index=True)
+    # what a run has nothing to show for: without composition or pattern none is permuted
+    wide = known.set_index(["run", "seed", "quantity"]).unstack("quantity")
+    filled = wide.stack("quantity", future_stack=True).reset_index()
+    return filled.assign(text=filled["text"].fillna("n/a"))

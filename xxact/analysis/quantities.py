@@ -21,8 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact.analysis import frame, scaling
-from xxact.analysis.pattern import pattern_quantities
+from xxact.analysis import frame, pattern, scaling
 from xxact.analysis.published import printed
 
 if TYPE_CHECKING:
@@ -55,9 +54,14 @@ def quantities(root: str | Path) -> dict[str, pd.DataFrame]:
     """Scale -> every quantity of every run; `text` stands where there is no value."""
     names = ("load_runs", "load", "load_curves", "load_classes", "load_silhouettes")
     loaded = [getattr(frame, name)(root) for name in names]
-    loaded.append(frame.load_predictions(root, targets=[ENERGY]))
     scales = dict.fromkeys(loaded[0]["scale"])
-    return {s: _of_scale(*(part[part["scale"] == s] for part in loaded)) for s in scales}
+    return {
+        scale: _of_scale(
+            *(part[part["scale"] == scale] for part in loaded),
+            pattern.energies(root, scale),
+        )
+        for scale in scales
+    }
 
 
 def _of_scale(
@@ -83,9 +87,11 @@ def _of_scale(
         _rows(_speed_ups(curves, progress, runs)),
         _rows(_scaling(scores, runs)),
         _excess(scores),
-        _rows(pattern_quantities(energies)),
+        pattern.quantities(energies),
     ]
     found = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)])
+    # runs on the whole training split stand in the scaling experiment and its control alike
+    found = found.drop_duplicates(["run", "quantity", "seed"])
     found["text"] = found["text"].fillna("").where(found["value"].isna(), "")
     return found.reset_index(drop=True)
 
@@ -159,7 +165,7 @@ def _transfers(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _excess(scores: pd.DataFrame) -> pd.DataFrame:
     """How much larger CrabNet's error is than its authors', in %, where it runs on their data."""
     errors = scores[(scores["run"] == "crabnet_check/crabnet") & (scores["split"] == "test")]
-    reference = float(printed("crabnet_check", "rows", "crabnet"))
+    reference = float(printed("crabnet_check/rows/crabnet"))
     return errors.assign(
         quantity="excess/" + errors["reading"],
         value=100 * (errors["value"] / reference - 1),
@@ -195,7 +201,8 @@ def _hardware(run: Any) -> str:
     """What a run ran on, in words."""
     count = f"{run.processes:.0f} x " if (run.processes or 1) > 1 else ""
     cores = f", {run.cores:.0f} cores" if run.device == "cpu" and run.cores else ""
-    return f"{count}{run.hardware}{cores}" + (f", {run.precision}" if run.precision else "")
+    precision = f", {run.precision}" if isinstance(run.precision, str) else ""
+    return f"{count}{run.hardware}{cores}{precision}"
 
 
 def _speed_ups(

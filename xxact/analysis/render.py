@@ -28,6 +28,7 @@ LEGEND = (
     f'"{NO_CELL}": nothing to show. ± is the standard deviation over seeds.'
 )
 _DIGITS = {"meV/atom": 1, "%": 2, "eV": 4, "eV/atom": 4, "GPa": 2, "x": 2, "min": 2, "GiB": 2}
+_VALUE = ("mean", "std", "seeds", "n", "unit", "target")
 _WHOLE = frozenset({"steps", "samples", "samples/s", "parameters", "restarts"})
 
 
@@ -118,7 +119,7 @@ class View:
 
     @cached_property
     def filled(self) -> pd.DataFrame:
-        """A row a cell and source: section, row, column, source, text and the value itself."""
+        """A row a cell and source: section, row, column, cell, source, text and the value read."""
         import pandas as pd
 
         found = []
@@ -132,7 +133,13 @@ class View:
                     read = source.read(cell)
                     text = text_of(read, section, cell)
                     found.append(place | (read or {}) | {"source": name, "text": text})
-        return pd.DataFrame(found)
+        columns = ["section", "row", "column", "cell", "source", *_VALUE, "text"]
+        return pd.DataFrame(found, columns=columns)
+
+    @cached_property
+    def grids(self) -> dict[str, pd.DataFrame]:
+        """Section -> its text as (row, who) x columns, then n and seeds; who: published, .."""
+        return {section.key: _grid(self, section) for section in self.table.sections}
 
     def of(self, section: Section) -> pd.DataFrame:
         """The cells of one section."""
@@ -181,11 +188,8 @@ def heading(view: View, section: Section) -> str:
     """Title and unit of a section, with the target where ours is another than the paper's."""
     text = section.title + (f" ({section.unit})" if section.unit else "")
     cells = view.of(section)
-    if "unit" not in cells:
-        return text
-    measured = cells.dropna(subset="unit")
-    other = measured[(measured["unit"] != section.unit) & (measured["target"].fillna("") != "")]
-    own = ", ".join(sorted({target.replace("_", " ") for target in other["target"]}))
+    measured = cells[(cells["target"].fillna("") != "") & (cells["unit"] != section.unit)]
+    own = ", ".join(sorted({target.replace("_", " ") for target in measured["target"]}))
     return f"{text}; here: {own}" if own and section.unit else text
 
 
@@ -200,29 +204,24 @@ def provenance(view: View) -> str:
 
 
 def _population(cells: pd.DataFrame) -> tuple[str, str]:
-    """Samples and seeds behind some cells of one source."""
-    if "n" not in cells:
-        return NOT_PUBLISHED, NOT_PUBLISHED
+    """Samples and seeds behind some cells."""
     n = " / ".join(f"{n:.0f}" for n in sorted(set(cells["n"].dropna())))
-    seeds = {", ".join(map(str, seeds)) for seeds in cells["seeds"].dropna()}
+    seeds = {", ".join(map(str, seeds)) for seeds in cells["seeds"] if isinstance(seeds, tuple)}
     return n or NOT_PUBLISHED, " / ".join(sorted(seeds)) or NOT_PUBLISHED
 
 
-def grid(view: View, section: Section) -> pd.DataFrame:
-    """A section as text: (row, who) x columns, then n and seeds; who is published, committed .."""
+def _grid(view: View, section: Section) -> pd.DataFrame:
     cells = view.of(section)
     who = [*view.sources]
     if any(section.has_published(column) for column in section.columns):
         who.insert(0, "published")
-    wide = cells[cells["source"].isin(who)].pivot(
-        index=["row", "source"], columns="column", values="text"
-    )
-    index = [(row, name) for row in section.rows for name in who]
-    wide = wide.reindex(index=index, columns=list(section.columns)).fillna(NO_CELL)
-    behind = {key: _population(part) for key, part in cells.groupby(["row", "source"])}
+    places = [(row, name) for row in section.rows for name in who]
+    wide = cells.pivot(index=["row", "source"], columns="column", values="text")
+    wide = wide.reindex(index=places, columns=list(section.columns)).fillna(NO_CELL)
+    behind = {place: _population(part) for place, part in cells.groupby(["row", "source"])}
     if not section.n_in_cell:
-        wide["n"] = [behind[place][0] for place in index]
-    wide["seeds"] = [behind[place][1] for place in index]
+        wide["n"] = [behind[place][0] for place in places]
+    wide["seeds"] = [behind[place][1] for place in places]
     wide = wide.rename(index=section.rows, level=0).rename(columns=section.columns)
     return wide.rename_axis(index=[None, None], columns=section.row_header)
 
@@ -231,7 +230,7 @@ def markdown(view: View) -> str:
     """The table in GitHub Markdown."""
     parts = [f"# {view.table.title}", provenance(view)]
     for section in view.table.sections:
-        laid_out = grid(view, section).rename_axis(index=[section.row_header, ""], columns=None)
+        laid_out = view.grids[section.key].rename_axis(index=[section.row_header, ""], columns=None)
         laid_out = laid_out.reset_index().map(lambda text: text.replace("|", "\\|"))
         parts += [f"## {heading(view, section)}"]
         parts += [laid_out.to_markdown(index=False, tablefmt="github", disable_numparse=True)]
@@ -244,8 +243,7 @@ def csv_text(view: View) -> str:
     """The table as tidy CSV: a line a cell and source, numbers unrounded."""
     cells = view.filled[view.filled["source"] != "published"]
     units = {section.key: section.unit for section in view.table.sections}
-    fields = ["mean", "std", "seeds", "n", "unit", "target", "text"]
-    lines = cells.reindex(columns=["section", "row", "column", "source", *fields])
+    lines = cells[["section", "row", "column", "source", *_VALUE, "text"]].copy()
     lines.insert(0, "table", view.table.key)
     lines.insert(1, "scale", view.scale)
     lines["seeds"] = [" ".join(map(str, s)) if isinstance(s, tuple) else "" for s in lines["seeds"]]
@@ -265,7 +263,7 @@ def latex(view: View) -> str:
     r"""The table in LaTeX (booktabs, multirow), one `table` a section."""
     parts = [f"% {view.table.title}. {provenance(view)}"]
     for section in view.table.sections:
-        styler = grid(view, section).style.format(escape="latex")
+        styler = view.grids[section.key].style.format(escape="latex")
         styler = styler.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
         parts.append(
             styler.to_latex(
@@ -288,7 +286,7 @@ def _tex(text: str) -> str:
 
 def html(view: View, section: Section) -> str:
     """A section as an HTML table; the lines of a row are published, committed and yours."""
-    laid_out = grid(view, section)
+    laid_out = view.grids[section.key]
     key = f"{view.scale}-{view.table.key}-{section.key}"
     return styled(laid_out, key, laid_out.apply(_classes, axis=1))
 

@@ -76,19 +76,25 @@ class DeviceStore:
         return self.store.n
 
     def gather(
-        self, indices: torch.Tensor | np.ndarray, pattern: bool = True, sigma: float = SIGMA_DEG
+        self,
+        indices: torch.Tensor | np.ndarray,
+        pattern: bool = True,
+        sigma: float = SIGMA_DEG,
+        pattern_of: torch.Tensor | np.ndarray | None = None,
     ) -> Batch:
         """The samples `indices` (B,), in that order.
 
         Indices on the CPU (a NumPy array or a tensor) need no wait for the device; those on
         another device are copied to the host first. `pattern=False` skips the broadening, `sigma`
-        is its width in degrees 2-theta.
+        is its width in degrees 2-theta. `pattern_of` (B,) names samples whose patterns are taken
+        in place of the samples' own.
         """
         host = _on_host(indices)
         elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
         batch = Batch(elements.long(), fractions)
         if pattern and self._reflections is not None:
-            batch.pattern = self._patterns(host, sigma)
+            source = host if pattern_of is None else _on_host(pattern_of)
+            batch.pattern = self._patterns(source, sigma)
         return batch
 
     def _patterns(self, host: np.ndarray, sigma: float) -> torch.Tensor:

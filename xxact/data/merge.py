@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 from xxact.data.compute import Job
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
 from xxact.data.source import Source
-from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, hash_file, write_atomically
+from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, write_atomically
 from xxact.errors import UserError
+from xxact.files import sha256_of
 
 
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
@@ -31,12 +33,16 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
         )
     writers = _writers(source, out, sizes)
     parts: Counter[int] = Counter()
+    rows = hashlib.sha256()
     start = 0
     for job, path in shards:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            parts.update(_append(source, writers, job, shard, keep))
+            part = _parts(job, shard, keep)
+            parts.update(part.tolist())
+            rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
+            _append(source, writers, shard, keep, part)
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
@@ -46,8 +52,22 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
     if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
         counts["unreadable"] = broken
+    counts["content_sha256"] = _content_hash(manifest, rows.digest())
     manifest = manifest | counts | {"columns": columns, "files": files}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _content_hash(manifest: dict, rows: bytes) -> str:
+    """The identity of the data (see `Store.content_sha256`).
+
+    rows: hash over the rows of the store, in their order, of the code of the split (1 byte) and
+    the digest of what the source says (`shard.row_digest`, 32 bytes).
+    """
+    settings = ["format", "reader", "kind", "targets"]
+    if manifest["kind"] == "composition+xrd":
+        settings += ["symprec", "wavelength", "two_theta_range_deg"]
+    fields = json.dumps({name: manifest[name] for name in settings}, sort_keys=True)
+    return hashlib.sha256(fields.encode() + rows).hexdigest()
 
 
 class _Sizes:
@@ -101,17 +121,20 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
     return writers
 
 
+def _parts(job: Job, shard: np.lib.npyio.NpzFile, keep: np.ndarray) -> np.ndarray:
+    """Codes of the parts of the kept rows: that of the input, or by the hash of the id."""
+    part = shard["part"][keep]
+    return part if job.entry.part is None else np.full_like(part, PARTS[job.entry.part])
+
+
 def _append(
     source: Source,
     writers: dict[str, ColumnWriter],
-    job: Job,
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
-) -> Counter[int]:
-    """Append the kept rows of a shard to every column; returns the count of each part."""
-    part = shard["part"][keep]
-    if job.entry.part is not None:
-        part = np.full_like(part, PARTS[job.entry.part])
+    part: np.ndarray,
+) -> None:
+    """Append the kept rows of a shard to every column."""
     writers["part"].append(part)
     values = shard["values"]
     for k, target in enumerate(source.targets):
@@ -124,8 +147,6 @@ def _append(
         _append_rows(
             writers, "reflection_offsets", shard, "n_reflections", REFLECTION_COLUMNS, keep
         )
-    codes, counts = np.unique(part, return_counts=True)
-    return Counter(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
 
 
 def _append_rows(writers, offsets: str, shard, lengths: str, columns: dict, keep) -> None:
@@ -168,4 +189,4 @@ class _FailureWriter:
         """Close the file, give it its name, and return its SHA-256."""
         self._stream.close()
         self._partial.replace(self._path)
-        return hash_file(self._path)
+        return sha256_of(self._path)

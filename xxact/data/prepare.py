@@ -20,10 +20,11 @@ from pathlib import Path
 
 from xxact.data.compute import Job, compute_shards
 from xxact.data.merge import merge
-from xxact.data.shard import ROWS, WAVELENGTH
+from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.source import Columns, Input, Source
-from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, hash_file, open_store
+from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, open_store, read_manifest
 from xxact.errors import UserError
+from xxact.files import sha256_of
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
 
 SOURCES = ("csv", "alexandria", "mini")
@@ -180,13 +181,14 @@ def _digest(fields: object) -> str:
 
 def _jobs(adapter: Source, entries: list[Input], out: Path, symprec: float) -> list[Job]:
     """A job for each input; its shards are keyed by all that their content depends on."""
-    settings = [FORMAT, ROWS, adapter.kind, adapter.settings(), symprec, WAVELENGTH, _versions()]
+    settings = [FORMAT, READER_VERSION, ROWS, adapter.kind, adapter.settings(), symprec]
+    settings += [WAVELENGTH, _versions()]
     jobs: dict[str, Job] = {}
     for entry in entries:
         if not entry.path.exists():
             raise UserError(f"there is no input file {entry.path}")
         try:
-            sha256 = hash_file(entry.path)
+            sha256 = sha256_of(entry.path)
         except OSError:  # reading it later records why
             sha256 = None
         key = _digest([*settings, sha256 or str(entry.path)])[:16]
@@ -205,6 +207,7 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
     given = jobs[0].entry.part is not None
     return {
         "format": FORMAT,
+        "reader": READER_VERSION,
         "name": name,
         "kind": adapter.kind,
         "inputs": inputs,
@@ -233,7 +236,7 @@ def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
     out, manifest = plan.out, plan.manifest
     if not (out / MANIFEST).exists():
         return False
-    there = open_store(out).manifest
+    there = read_manifest(out)
     differs = [k for k, v in manifest.items() if k != "versions" and there.get(k) != v]
     if not differs:
         return True

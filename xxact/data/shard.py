@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,11 @@ from xxact.xrd.symmetry import space_group_number
 ROWS = 1000
 
 WAVELENGTH = "CuKa"
+
+#: Version of what is made of a row: raise it with every change after which the same source text
+#: gives another composition, reflections beyond rounding, space group or value. It enters the
+#: identity of the data, so that results of before and after are not taken for the same.
+READER_VERSION = 1
 
 #: Columns with one entry a sample, with one an element, with one a reflection.
 SAMPLE_COLUMNS = {
@@ -45,6 +51,7 @@ class _Columns:
     """Lists that the columns of a shard grow in."""
 
     ids: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     values: list[tuple[float, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
@@ -107,6 +114,7 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
     z, fraction = composition_columns(numbers, amounts)
     identifier = row.id.replace("\0", "").encode(errors="replace")
     shard.ids.append(identifier)
+    shard.digests.append(row_digest(identifier, row))
     shard.values.append(row.values)
     shard.append(
         part=part_of(identifier),
@@ -119,6 +127,23 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
     )
     if structural:
         shard.crystals.append(crystal)
+
+
+def row_digest(identifier: bytes, row: Row) -> bytes:
+    """SHA-256 (32 bytes) of what the source says of a row: id, content, values, space group.
+
+    Values are hashed as they are stored, in float32. Content that is no text, as the dictionary of
+    a structure, is hashed as JSON with sorted keys.
+    """
+    content = row.content
+    if not isinstance(content, str | bytes):
+        content = json.dumps(content, sort_keys=True)
+    values = [v if isinstance(v, str) else str(np.float32(v)) for v in row.values]
+    digest = hashlib.sha256(json.dumps([values, row.source_space_group]).encode())
+    for text in (identifier, content):
+        raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+        digest.update(b"%d:" % len(raw) + raw)  # with its length: where one ends is part of it
+    return digest.digest()
 
 
 def reflection_columns(crystal: Crystal) -> dict:
@@ -178,6 +203,8 @@ def _write(path: Path, shard: _Columns, n_targets: int) -> None:
         blocks = shard.columns[name]
         arrays[name] = np.concatenate(blocks).astype(dtype) if blocks else np.empty(0, dtype)
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
+    digests = np.frombuffer(b"".join(shard.digests), np.uint8)
+    arrays["digests"] = digests.reshape(-1, hashlib.sha256().digest_size)
     arrays["values"] = np.array(shard.values, "f4").reshape(len(shard.ids), n_targets)
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
     text = "\0".join(clean).encode(errors="replace")

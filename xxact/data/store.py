@@ -33,15 +33,14 @@ import numpy as np
 
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target, crystal_system_index
 from xxact.errors import UserError
+from xxact.files import sha256_of
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 FAILURES = "failures.csv"
 
 #: Code of each part in `part.npy`.
 PARTS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
-
-_CHUNK = 1 << 22
 
 
 class Store:
@@ -52,9 +51,12 @@ class Store:
         self.manifest = manifest
         #: SHA-256 of `manifest.json`: it covers every column through its hash.
         self.sha256 = sha256
-        #: SHA-256 of what the store was made from: the same data prepared with other versions or
-        #: on another processor may differ in the last bits of a column, and not in this.
-        self.source_sha256 = _source_hash(manifest)
+        #: The identity of the data: SHA-256 of what the source says of each row in the order of
+        #: the store (id, split, text of the crystal or formula, values, space group), of the
+        #: targets with their units, and of the settings that columns depend on. Names of folders
+        #: and files, compression and the last bits of computed columns, which differ between
+        #: processors and versions, do not enter: the same data prepared elsewhere have the same.
+        self.content_sha256: str = manifest["content_sha256"]
         self.name: str = manifest["name"]
         self.n: int = manifest["n"]
         self.has_xrd: bool = manifest["kind"] == "composition+xrd"
@@ -158,16 +160,9 @@ class Store:
     def _check_hash(self, file: str, want: str) -> str | None:
         if not (self.path / file).exists():
             return f"{file}: missing"
-        if hash_file(self.path / file) != want:
+        if sha256_of(self.path / file) != want:
             return f"{file}: damaged (SHA-256 differs from the manifest)"
         return None
-
-
-def _source_hash(manifest: dict) -> str:
-    """SHA-256 of inputs and settings: the manifest without hashes of columns and versions."""
-    left_out = ("columns", "files", "versions")
-    source = {key: value for key, value in manifest.items() if key not in left_out}
-    return hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
 
 
 def _scramble(words: np.ndarray) -> np.ndarray:
@@ -181,36 +176,34 @@ def _scramble(words: np.ndarray) -> np.ndarray:
 def open_store(path: str | os.PathLike) -> Store:
     """Open the store in `path`; `UserError` if there is none or its preparation is unfinished."""
     path = Path(path)
-    manifest = path / MANIFEST
     if not path.is_dir():
         raise UserError(
             f"there is no data set at {path}: make one with "
             f"`xxact data prepare --source csv --input FILE --out {path}` "
             "(or `--source mini` for the embedded one)"
         )
-    if not manifest.exists():
+    if not (path / MANIFEST).exists():
         raise UserError(
             f"{path} holds no finished data set ({MANIFEST} is missing): run the same "
             "`xxact data prepare` again, it goes on where it stopped"
         )
-    content = manifest.read_bytes()
-    try:
-        fields = json.loads(content)
-        found = fields["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{manifest} is damaged ({error}): prepare the store again") from error
+    manifest = read_manifest(path)
+    found = manifest["format"]
     if found != FORMAT:
         raise UserError(f"{path} has store format {found}, this version reads {FORMAT}: prepare it")
-    return Store(path, fields, hashlib.sha256(content).hexdigest())
+    return Store(path, manifest, sha256_of(path / MANIFEST))
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+def read_manifest(path: Path) -> dict:
+    """The manifest of the store in `path`, of whatever format; `UserError` if it is damaged."""
+    try:
+        fields = json.loads((path / MANIFEST).read_bytes())
+        fields["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path / MANIFEST} is damaged ({error}): prepare the store again"
+        ) from error
+    return fields
 
 
 class ColumnWriter:

@@ -68,13 +68,15 @@ class BaselineSpec(Spec):
 
 def fit_and_score(
     spec: BaselineSpec, store: Store, train_rows: np.ndarray, seed: int, progress: Progress
-) -> dict[str, Any]:
-    """Fit to `train_rows` and predict: `metrics` and the scores by class or element of a result.
+) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+    """Fit to `train_rows` and predict: `metrics` and the scores by class or element of a result,
+    and the predictions for the test part (`predictions.collect`).
 
     Raises `UserError` when the store lacks the target or the patterns, and `Stopped`.
     """
     from xxact.data.batches import DeviceStore
     from xxact.data.targets import find_target
+    from xxact.experiments import predictions as kept
     from xxact.training import evaluation
     from xxact.training.summary import describe_predictions
 
@@ -84,23 +86,45 @@ def fit_and_score(
     values = store.values(target.name)
     data = DeviceStore(store, xrd="xrd" in spec.model.inputs, cache_bytes=0)
     rows = train_rows[target.known(values[train_rows])]
+    both = len(spec.model.inputs) == 2
     if not len(rows):
         raise UserError(f"the training part of {store.path} has no value of {target.name}")
     inputs = features(spec.model, data, rows)
     fitted = _fit(estimator(spec.model, target, seed), inputs, values[rows], progress)
     metrics: dict[str, Any] = {"final": {}}
     result: dict[str, Any] = {"metrics": metrics}
+
+    def predict(rows: np.ndarray, pattern_of: np.ndarray | None = None) -> kept.Outputs:
+        found = features(spec.model, data, rows, pattern_of)
+        return {target.name: _output(fitted, target, found)}
+
+    content = None
     for part in ("validation", "test"):
         rows = store.indices(part)
         if not len(rows):
             continue
-        predictions = {target.name: fitted.predict(features(spec.model, data, rows))}
+        outputs = predict(rows)
+        predictions = evaluation.decided(outputs)
         metrics["final"][part] = evaluation.score_all([target], predictions, store, rows)
         if part == "test":
             details, unlike = describe_predictions([target], predictions, store, train_rows)
             metrics["final"] |= unlike
             result |= details
-    return result
+            others = predict if both else None
+            content = kept.collect(store, rows, train_rows, [target], outputs, others)
+    return result, content
+
+
+def _output(fitted: Any, target: Target, inputs: np.ndarray) -> np.ndarray:
+    """What a fitted estimator says of `inputs` (n, F): values (n,), or probabilities (n, C) of all
+    classes, among them those that it never saw."""
+    import numpy as np
+
+    if not target.is_class:
+        return fitted.predict(inputs)
+    probability = np.zeros((len(inputs), target.n_outputs))
+    probability[:, fitted.classes_] = fitted.predict_proba(inputs)
+    return probability
 
 
 def estimator(model: Constant | Forest, target: Target, seed: int) -> Any:
@@ -115,10 +139,16 @@ def estimator(model: Constant | Forest, target: Target, seed: int) -> Any:
     return kind(n_estimators=model.trees, random_state=seed, n_jobs=1)
 
 
-def features(model: Constant | Forest, data: DeviceStore, rows: np.ndarray) -> np.ndarray:
+def features(
+    model: Constant | Forest,
+    data: DeviceStore,
+    rows: np.ndarray,
+    pattern_of: np.ndarray | None = None,
+) -> np.ndarray:
     """Inputs (n, F) float32 of `rows`: atomic fractions by Z - 1, then mean intensities.
 
     Both come from the batches that the networks read, patterns in [0, 100]; F is 0, 100, 17, 117.
+    With `pattern_of` (n,) the patterns are those of other samples.
     """
     import torch
 
@@ -126,7 +156,9 @@ def features(model: Constant | Forest, data: DeviceStore, rows: np.ndarray) -> n
 
     blocks = []
     for start in range(0, len(rows), _BLOCK):
-        batch = data.gather(rows[start : start + _BLOCK], pattern="xrd" in model.inputs)
+        some = slice(start, start + _BLOCK)
+        others = None if pattern_of is None else pattern_of[some]
+        batch = data.gather(rows[some], pattern="xrd" in model.inputs, pattern_of=others)
         parts = [torch.empty(len(batch), 0)]
         if "composition" in model.inputs:
             parts.append(dense_fractions(batch.elements, batch.fractions))  # (B, 100)

@@ -1,38 +1,35 @@
-"""Train one run of the suite and write its result JSON."""
+"""Train one run, of the suite or of a user's own, and write its result."""
 
 from __future__ import annotations
 
-import fcntl
-import importlib.metadata
 import os
 import platform
 import resource
-import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import yaml
+from typing import Any
 
 from xxact.data.store import Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
-from xxact.errors import UserError
-from xxact.experiments.result import SCHEMA, data_path, write_data_summary, write_result
-from xxact.experiments.snapshot import recorded_state
-from xxact.experiments.suite import REPOSITORY, Run
+from xxact.experiments import predictions, suite
+from xxact.experiments.result import SCHEMA, write_data_summary, write_json, write_result
+from xxact.experiments.suite import Run
+from xxact.training.identity import FILE
 
-PACKAGES = ("torch", "deepspeed", "numpy", "numba", "pymatgen", "scikit-learn")
+#: Steps below which a training has hardly begun: the warm-up alone takes a tenth of them.
+FEW_STEPS = 100
 
 
-def execute(run: Run, show: bool = True) -> None:
+def execute(run: Run, show: bool = True, overwrite: bool = False) -> None:
     """Bring `run` to its end and write its result, going on where an earlier try stopped.
 
     Called in each of the processes that the environment names (`xxact.training.distributed`), it
     trains in all of them together; the first writes every file, and an error of one is raised in
-    all. `show` prints progress. A result that is there already (its weights had gone) is left as
-    it is.
+    all. `show` prints progress, `overwrite` deletes first what there is of the run. A result that
+    is there already (its weights had gone) is left as it is.
     """
     from xxact.training.distributed import joined
     from xxact.training.loop import Training
@@ -40,55 +37,111 @@ def execute(run: Run, show: bool = True) -> None:
     from xxact.training.summary import summarise
 
     store = open_store(run.data)
-    with joined() as world, _only_run_in(run.folder, world):
-        world.on_first(lambda: _write_spec(run))
+    with joined() as world, _only_run_in(run, world):
+        identity = world.on_first(lambda: _begin(run, store, overwrite))
         progress = Progress(run.folder, show)
         if run.is_baseline:
-            world.on_first(lambda: _fit_baseline(run, store, progress))
+            world.on_first(lambda: _fit_baseline(run, store, identity, progress))
             return
-        training = Training(run.spec, store, run.folder, run.seed, run.init_path, world)
+        training = Training(
+            run.spec, store, run.folder, run.seed, run.init_path, world, known=identity
+        )
+        if show and world.is_first:
+            _warn_of_few_steps(training)
         training.run(progress)
         (finished,) = world.largest(run.result_path.exists())
         if not finished:
-            summary = summarise(training)
+            summary, outputs = summarise(training)
+            kept = _predictions(training, outputs) if outputs else None
             training.take_time()  # the summary's counts too
             content = _result(run, store, training) | summary
-            world.on_first(lambda: _write_result(run, store, content))
+            world.on_first(lambda: _write_result(run, store, content, kept))
         training.forget_checkpoint()
 
 
-def _write_spec(run: Run) -> None:
-    content = yaml.safe_dump(run.spec.model_dump(mode="json"), sort_keys=False)
-    (run.folder / "spec.yaml").write_text(content)
+def _begin(run: Run, store: Store, overwrite: bool) -> dict[str, Any]:
+    """The identity of the run, which stands in its folder from here on.
+
+    Raises `UserError` when it is not that of what is there.
+    """
+    now = suite.identify(run, store)
+    if overwrite:
+        suite.check_files(run)
+        suite.remove(run)
+    elif (started := suite.check_identity(run, now)) is not None:
+        return now | {"provenance": started["provenance"]}
+    write_json(run.folder / FILE, now)
+    return now
 
 
-def _write_result(run: Run, store: Store, content: dict[str, Any]) -> None:
-    write_data_summary(data_path(run.root, run.scale), describe_data(store))
+def _warn_of_few_steps(training: Any) -> None:
+    """Say on stderr that the data are few for the spec: a scale's settings suit its own data."""
+    spec, total, batch = training.spec, training.total, training.sampler.batch_size
+    n = training.sampler.slots_per_epoch
+    if batch < spec.batch_size:
+        print(
+            f"warning: batch_size is {spec.batch_size}, and there are {n} training samples: each"
+            " step takes all of them; set 'batch_size' in the spec lower",
+            file=sys.stderr,
+        )
+    if total < FEW_STEPS:
+        print(
+            f"warning: this is a training of {total} steps only: {spec.epochs:g} epochs of {n}"
+            f" samples in batches of {batch}; some hundreds are usual: set 'epochs' in the spec"
+            f" to {spec.epochs * 5 * FEW_STEPS / total:.3g} or so, or 'batch_size' lower",
+            file=sys.stderr,
+        )
+
+
+def _predictions(training: Any, outputs: predictions.Outputs) -> dict[str, Any]:
+    """Predictions of a supervised training's last weights on the test split."""
+
+    def with_patterns_of(rows: Any, others: Any) -> predictions.Outputs:
+        return training.task.predict(training.engine, rows, pattern_of=others)[0]
+
+    store, both = training.store, training.model.uses >= {"composition", "xrd"}
+    return predictions.collect(
+        store,
+        store.indices("test"),
+        training.train_rows,
+        training.task.targets,
+        outputs,
+        with_patterns_of if both else None,
+    )
+
+
+def _write_result(
+    run: Run, store: Store, content: dict[str, Any], kept: dict[str, Any] | None
+) -> None:
+    """Write predictions, the data's description and the result, which names both, last."""
+    if kept is not None:
+        content = content | {"predictions": predictions.write(run.predictions_path, kept)}
+    write_data_summary(run.data_path, describe_data(store))
     write_result(run.result_path, content)
 
 
-def _fit_baseline(run: Run, store: Store, progress: Any) -> None:
+def _fit_baseline(run: Run, store: Store, identity: dict[str, Any], progress: Any) -> None:
     """Fit a baseline and write its result."""
     from xxact.experiments.baselines import fit_and_score
     from xxact.training.loop import training_rows
 
     began = time.monotonic()
     rows = training_rows(store, run.spec.train_fraction, run.seed)
-    scores = fit_and_score(run.spec, store, rows, run.seed, progress)
+    scores, kept = fit_and_score(run.spec, store, rows, run.seed, progress)
     cost = {
         "wall_s": round(time.monotonic() - began, 2),
         "peak_memory_bytes": _peak_memory_bytes(),
         "steps": 0,
         "samples": len(rows),
     }
-    content = _origin(run, store, len(rows)) | {"hardware": _processor(), "cost": cost} | scores
-    _write_result(run, store, content)
+    content = _origin(run, store, identity, len(rows)) | {"hardware": _processor(), "cost": cost}
+    _write_result(run, store, content | scores, kept)
 
 
 def _result(run: Run, store: Store, training: Any) -> dict[str, Any]:
     """The part of a result JSON that says what was run, on what, and at what cost."""
     state, batch_size = training.state, training.sampler.batch_size
-    return _origin(run, store, len(training.train_rows)) | {
+    return _origin(run, store, training.identity, len(training.train_rows)) | {
         "hardware": hardware(training.engine),
         "cost": {
             "wall_s": round(state.wall_s, 2),
@@ -105,39 +158,19 @@ def _result(run: Run, store: Store, training: Any) -> dict[str, Any]:
     }
 
 
-def _origin(run: Run, store: Store, n_train: int) -> dict[str, Any]:
+def _origin(run: Run, store: Store, identity: dict[str, Any], n_train: int) -> dict[str, Any]:
     """Which run it is, of which code and which data; it saw `n_train` training samples."""
+    n = {split: len(store.indices(split)) for split in ("validation", "test")}
     return {
         "schema": SCHEMA,
         "run": run.name,
         "scale": run.scale,
         "seed": run.seed,
         "spec": run.spec.model_dump(mode="json"),
-        "data": {
-            "name": store.name,
-            "manifest_sha256": store.sha256,
-            "source_sha256": store.source_sha256,
-            "n": {
-                "train": n_train,
-                "validation": len(store.indices("validation")),
-                "test": len(store.indices("test")),
-            },
-        },
-        "provenance": git_state()
-        | {
-            "versions": {"python": platform.python_version()} | _versions(),
-            "command": run.command,
-        },
+        "data": identity["data"] | {"n": {"train": n_train} | n},
+        "init_sha256": identity["init_sha256"],
+        "provenance": identity["provenance"],
     }
-
-
-def _versions() -> dict[str, str]:
-    """Versions of the packages that are installed: not every run needs each of them."""
-    found = {}
-    for name in ("xxact", *PACKAGES):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def _peak_memory(training: Any) -> dict[str, int]:
@@ -153,28 +186,6 @@ def _peak_memory(training: Any) -> dict[str, int]:
 
 def _peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def git_state() -> dict[str, Any]:
-    """Commit of the code, at submission, and whether files other than results differ from it."""
-    recorded = recorded_state(REPOSITORY)
-    if recorded is not None:
-        return recorded
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    changes = git("status", "--porcelain", "--", ".", ":!results")
-    return {
-        "git_commit": git("rev-parse", "HEAD"),
-        "dirty": None if changes is None else bool(changes),
-    }
 
 
 def hardware(engine: Any) -> dict[str, Any]:
@@ -227,29 +238,12 @@ def describe_data(store: Store) -> dict[str, Any]:
             counts["crystal_systems"][part] = {
                 name: int((system == k).sum()) for k, name in enumerate(CRYSTAL_SYSTEMS)
             }
-    return {"name": store.name, "manifest_sha256": store.sha256} | counts
+    return {"name": store.name, "content_sha256": store.content_sha256} | counts
 
 
 @contextmanager
-def _only_run_in(folder: Path, world: Any) -> Iterator[None]:
-    """Hold the folder's lock; `UserError` if it is being trained already."""
-    lock = world.on_first(lambda: _lock(folder))
-    try:
+def _only_run_in(run: Run, world: Any) -> Iterator[None]:
+    """Hold the run's folder, in the first process for all; `UserError` if another one does."""
+    with ExitStack() as stack:
+        world.on_first(lambda: stack.enter_context(suite.hold(run)))
         yield
-    finally:
-        if lock is not None:
-            lock.close()
-
-
-def _lock(folder: Path) -> IO[str]:
-    """The folder's lock file, which is locked until it is closed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(f"{folder} is being trained by another process; wait for it") from None
-    except OSError:
-        pass  # the file system has no locks, as on some clusters
-    return file

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from xxact.errors import UserError
+from xxact.errors import MISTAKES, explained
 from xxact.experiments.suite import Run
 
 #: Python that becomes the command in its arguments, with USR2 held back: until `train_in_job`
@@ -51,8 +51,8 @@ def train_in_job(run: Run) -> NoReturn:
                     requeue_mark(os.environ["SUBMITIT_FOLDER"], os.environ["SLURM_JOB_ID"])
                 ).touch()
             # goes on to 0: at an error srun would kill the tasks that are still on their way out
-        except UserError as error:
-            print(f"\nerror: {error}", file=sys.stderr)
+        except MISTAKES as error:
+            print(f"\nerror: {explained(error)}", file=sys.stderr)
             _end(2)
         _end(0)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from xxact import command
 from xxact.data.store import open_store
 from xxact.errors import UserError
 from xxact.experiments import cost, local, suite
@@ -25,11 +26,7 @@ def main(script: str, arguments: Sequence[str] | None = None, scale: str = "mini
     """
     table = Path(script).resolve().parent.name
     options = _parser(table, scale).parse_args(arguments)
-    try:
-        return _run(table, options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return command.run(lambda: _run(table, options))
 
 
 def _parser(table: str, scale: str) -> argparse.ArgumentParser:
@@ -58,10 +55,15 @@ def _parser(table: str, scale: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="store in place of the scale's")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", metavar="DIR")
     seeds = parser.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, default=0, metavar="K", help="this one seed")
-    seeds.add_argument("--seeds", type=int, metavar="N", help="each of the seeds 0 to N-1")
+    seeds.add_argument("--seed", type=command.seed, default=0, metavar="K", help="this one seed")
+    seeds.add_argument(
+        "--seeds", type=command.few, metavar="N", help="each of the seeds 0 to N-1, at most 1000"
+    )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="runs at a time; default: one a core, one on a GPU"
+        "--jobs",
+        type=command.positive,
+        metavar="N",
+        help="runs at a time; default: one a core, one on a GPU",
     )
     parser.add_argument(
         "--dry-run",
@@ -94,7 +96,7 @@ def _run(table: str, options: argparse.Namespace) -> int:
     if options.overwrite:
         _discard([run for run in runs if run.name in rows])
     for run in runs:
-        suite.check_provenance(run, store.sha256)
+        suite.check_identity(run, suite.identify(run, store))
     todo = suite.unfinished(runs)
     print(f"{len(runs) - len(todo)} of {len(runs)} runs are done", file=sys.stderr)
     if cluster:
@@ -111,17 +113,13 @@ def _discard(runs: Sequence[Run]) -> None:
 
     chosen = {run.result_path for run in runs}
     heirs = {heir.result_path: heir for run in runs for heir in suite.heirs(run)}
-    others = [heir for path, heir in heirs.items() if path not in chosen and _is_there(heir)]
+    others = [heir for path, heir in heirs.items() if path not in chosen and suite.is_there(heir)]
     if status.active_jobs([*runs, *others]):
         raise UserError("jobs of these runs are in the queue: --cancel them before --overwrite")
-    for run in [*runs, *others]:
+    for run in [*filter(suite.is_there, runs), *others]:
         suite.discard(run)
     for heir in others:
         print(f"{heir.label} is deleted too: it started from {heir.spec.init}", file=sys.stderr)
-
-
-def _is_there(run: Run) -> bool:
-    return run.result_path.exists() or run.folder.exists()
 
 
 def _submit(table: str, todo: Sequence[Run], cluster: Cluster, options: argparse.Namespace) -> int:

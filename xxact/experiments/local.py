@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
+from xxact import command
+from xxact.command import EXIT_STOPPED
 from xxact.data.store import Store
-from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.suite import Run
 from xxact.training.progress import format_seconds, read_progress
+from xxact.training.signals import STOP_SIGNALS, StopFlag, Stopped
 
-EXIT_STOPPED = 75  # EX_TEMPFAIL: saved, start the same command again
 REPORT_EVERY_S = 15.0
 
 
@@ -44,7 +45,7 @@ def train(todo: Sequence[Run], store: Store, jobs: int) -> int:
                     break
                 pending.remove(run)
                 running[run] = spawn.Process(target=_child, args=(run,))
-                running[run].start()
+                _start(running[run])
             time.sleep(0.2)
             for run, process in list(running.items()):
                 if process.exitcode is None:
@@ -52,8 +53,7 @@ def train(todo: Sequence[Run], store: Store, jobs: int) -> int:
                 del running[run]
                 if process.exitcode:
                     failed = failed or (process.exitcode if process.exitcode > 0 else 1)
-                    if process.exitcode != EXIT_STOPPED:
-                        print(f"\n{run.label} failed; finished runs are kept", file=sys.stderr)
+                    print(f"\n{_how_it_ended(run, process.exitcode)}", file=sys.stderr)
                     stop.terminate(running.values())
             report.show(pending, running)
             if stop.requested:
@@ -69,23 +69,39 @@ def _ready(pending: Sequence[Run], running: dict[Run, BaseProcess]) -> list[Run]
     return [run for run in pending if run.init_path not in unfinished]
 
 
+def _start(process: BaseProcess) -> None:
+    """Start a process in which stop signals wait until it listens to them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _how_it_ended(run: Run, exit_code: int) -> str:
+    """What to say of a run that did not finish; finished ones are kept, whatever it was."""
+    if exit_code == EXIT_STOPPED:
+        return f"{run.label} stopped ({suite.state(run)}); the same command goes on from there"
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        why = ", which is what a system does that runs out of memory" if name == "SIGKILL" else ""
+        return f"{run.label} was killed by {name}{why}; the same command goes on"
+    return f"{run.label} failed; finished runs are kept"
+
+
 def _child(run: Run) -> None:
     """What the child process does: one run, with exit codes in place of tracebacks."""
-    import torch
+    with StopFlag():  # the training's own takes over what came until then
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        import torch
 
-    from xxact.experiments.execute import execute
-    from xxact.training.signals import Stopped
+        from xxact.experiments.execute import execute
 
-    torch.set_num_threads(1)
-    try:
-        execute(run, show=False)
-    except Stopped:
-        sys.exit(EXIT_STOPPED)
-    except KeyboardInterrupt:  # before the first step
-        sys.exit(EXIT_STOPPED)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(2)
+        torch.set_num_threads(1)
+        try:
+            sys.exit(command.run(lambda: execute(run, show=False)))
+        except Stopped:
+            sys.exit(EXIT_STOPPED)
 
 
 class _Stop:

@@ -1,22 +1,22 @@
 """The JSON file that a finished run leaves behind: its types, reading and writing.
 
-`<root>/<scale>/<table>/<row>/seed<k>.json` is one run; `<root>/<scale>/data.json` describes the
-data set of a scale. Analysis reads nothing else. Numbers carry their unit in their key
+`<root>/<scale>/<table>/<row>/seed<k>.json` is one run, with its predictions in `seed<k>.npz`
+(`xxact.experiments.predictions`); `<root>/<scale>/data.json` describes the data set of a scale.
+Analysis reads nothing else. Numbers carry their unit in their key
 (`mae_mev_per_atom`, `accuracy_percent`), and every score its number of samples `n`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -27,8 +27,9 @@ from pydantic import (
 )
 
 from xxact.errors import UserError
+from xxact.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -73,24 +74,26 @@ class SpecRecord(_Open):
     reproduces: str | None = None
 
 
-class DataRecord(_Open):
-    """Which data set a run saw, and how many samples of each part.
+#: `Store.content_sha256`; results of schema 1 name their data by the hash of the manifest.
+ContentHash = Annotated[
+    str, Field(validation_alias=AliasChoices("content_sha256", "manifest_sha256"))
+]
 
-    `manifest_sha256` covers every bit of the store, `source_sha256` inputs and settings alone: the
-    same data prepared on another machine share the latter.
-    """
+
+class DataRecord(_Open):
+    """Which data set a run saw, and how many samples of each split."""
 
     name: str
-    manifest_sha256: str
-    source_sha256: str
+    content_sha256: ContentHash
     n: dict[str, NonNegativeInt]
 
 
 class Provenance(_Open):
-    """Where a run came from: commit (as of submission), versions, and the command to repeat it."""
+    """Where a run came from: the code as of its start, versions, and the command to repeat it."""
 
     git_commit: str | None
     dirty: bool | None
+    code_sha256: str | None = None
     versions: dict[str, str]
     command: str
 
@@ -173,15 +176,24 @@ class Embedding(_Open):
     silhouette: dict[Literal["embedding", "projection"], Silhouettes]
 
 
-class Result(_Frozen):
-    """Everything one finished run reports, schema 1."""
+class PredictionsRecord(_Frozen):
+    """The file of predictions beside a result, of `n` test samples."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    file: str
+    sha256: str
+    n: NonNegativeInt
+
+
+class Result(_Frozen):
+    """Everything one finished run reports; schema 1 knew no predictions and no initial weights."""
+
+    schema_: Literal[1, 2] = Field(alias="schema")
     run: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     scale: str
     seed: NonNegativeInt
     spec: SpecRecord
     data: DataRecord
+    init_sha256: str | None = None
     provenance: Provenance
     hardware: Hardware
     cost: Cost
@@ -190,13 +202,14 @@ class Result(_Frozen):
     per_class: ClassScores | None = None
     per_element: dict[str, dict[str, Score]] | None = None
     embedding: Embedding | None = None
+    predictions: PredictionsRecord | None = None
 
 
 class DataSummary(_Open):
     """`data.json` of a scale: how many samples, by part, crystal system and element."""
 
     name: str
-    manifest_sha256: str
+    content_sha256: ContentHash
     n: dict[str, NonNegativeInt]
     crystal_systems: dict[str, dict[str, NonNegativeInt]] = {}
     elements: dict[str, dict[str, NonNegativeInt]] = {}
@@ -242,29 +255,8 @@ def write_data_summary(path: str | Path, summary: Mapping[str, Any]) -> None:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON, in one step (see `write_bytes`)."""
-    write_bytes(path, (_pretty(content) + "\n").encode("utf-8"))
-
-
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write so that `path` is at any moment either absent, the old file or the new one.
-
-    A temporary file in the same folder is written, forced to disk and renamed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    """Write `content` as JSON, in one step."""
+    write_atomically(path, (_pretty(content) + "\n").encode("utf-8"))
 
 
 def scales(root: str | Path) -> list[str]:
@@ -331,17 +323,3 @@ def _pretty(value: Any, indent: str = "") -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     lines = ",\n".join(f"{indent} {line}" for line in inner)
     return f"{opening}\n{lines}\n{indent}{closing}"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the rename to disk; file systems that cannot sync a folder are left alone."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from xxact.training.identity import SUBMITTED
+
 #: What a job runs: the package and the specs.
 FOLDERS = ("xxact", "experiments")
-#: In a snapshot: the commit at submission, which results of its runs name as theirs.
-RECORD = "submitted.json"
 
 
 def snapshot_folder(repository: Path, root: Path, state: dict[str, Any]) -> Path:
@@ -40,17 +40,9 @@ def take_snapshot(repository: Path, root: Path, state: dict[str, Any]) -> Path:
     for file in _files(repository):
         (partial / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(repository / file, partial / file)
-    (partial / RECORD).write_text(json.dumps(state))
+    (partial / SUBMITTED).write_text(json.dumps(state))
     os.replace(partial, folder)
     return folder
-
-
-def recorded_state(repository: Path) -> dict[str, Any] | None:
-    """The commit at submission where `repository` is a snapshot, None where it is a checkout."""
-    try:
-        return json.loads((repository / RECORD).read_text())
-    except FileNotFoundError:
-        return None
 
 
 def _files(repository: Path) -> list[str]:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from xxact.errors import UserError
 from xxact.experiments.baselines import BASELINES, BaselineSpec
@@ -24,12 +31,18 @@ UNSEEN = "unseen"
 
 #: What a training takes over from its scale as it is.
 _FROM_SCALE = {"batch_size", "optimizer", "regression_weight", "precision", "engine"}
+#: What a row may set in its place.
+_IN_PLACE_OF_SCALE = {"epochs", "evaluations", "batch_size", "regression_weight", "optimizer"}
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 
 
 class Row(Spec):
-    """One training of a table, whatever the scale. `init` is another row, as `table2/none`."""
+    """One training of a table, whatever the scale. `init` is another row, as `table2/none`.
+
+    The keys without a value here are the scale's unless the row sets them, as one's own data may
+    want it; of `optimizer` each of its keys alone. `epochs_factor` multiplies the scale's epochs.
+    """
 
     reproduces: str
     model: str
@@ -40,6 +53,17 @@ class Row(Spec):
     train_fraction: float = Field(1.0, gt=0, le=1)
     equal_steps: bool = False
     epochs_factor: PositiveFloat = 1.0
+    epochs: PositiveFloat | None = None
+    evaluations: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    regression_weight: PositiveFloat | None = None
+    optimizer: OptimizerSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Row:
+        if self.epochs is not None and "epochs_factor" in self.model_fields_set:
+            raise ValueError("give either 'epochs' or 'epochs_factor'")
+        return self
 
 
 class Phase(Spec):
@@ -81,12 +105,17 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
             f"{where}: model: the scale has no model '{row.model}'; it has"
             f" {', '.join(known)}{_did_you_mean(row.model, known)}"
         )
-    shared = row.model_dump(exclude={"model", "targets", "epochs_factor"}) | {
+    own = {
+        key: value
+        for key, value in row.model_dump(include=_IN_PLACE_OF_SCALE, exclude_unset=True).items()
+        if value is not None
+    }
+    shared = row.model_dump(exclude={"model", "targets", "epochs_factor", *_IN_PLACE_OF_SCALE}) | {
         "model": known[row.model],
         "targets": [scale.unseen_target if name == UNSEEN else name for name in row.targets],
     }
     if row.model in BASELINES:
-        return _validated(BaselineSpec, shared, where)
+        return _validated(BaselineSpec, shared | own, where)
     supervised = "transfer" if row.transfer else "training"
     kind = supervised if row.objective == "supervised" else "pretraining"
     phase = getattr(scale, kind)
@@ -95,7 +124,10 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
             f"{where}: this row is a {kind}, and the scale does not say how long one is"
         )
     length = {"epochs": phase.epochs * row.epochs_factor, "evaluations": phase.evaluations}
-    return _validated(RunSpec, shared | length | scale.model_dump(include=_FROM_SCALE), where)
+    settings = length | scale.model_dump(include=_FROM_SCALE)
+    if "optimizer" in own:
+        own["optimizer"] = settings["optimizer"] | own["optimizer"]
+    return _validated(RunSpec, shared | settings | own, where)
 
 
 def _validated(kind: type[AnySpec], content: dict[str, Any], where: str) -> AnySpec:
@@ -109,12 +141,13 @@ def _validated(kind: type[AnySpec], content: dict[str, Any], where: str) -> AnyS
 def read_spec(path: Path, kind: type[AnySpec]) -> AnySpec:
     """The YAML file at `path` as a `kind`. `UserError` names every mistake in it at once."""
     try:
-        with path.open() as file:
-            content = yaml.load(file, _StrictLoader)
+        content = yaml.load(path.read_bytes(), _StrictLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: nested too deeply") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, as 'model: xxact_nn'")
     return _validated(kind, content, str(path))
@@ -126,6 +159,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # which the base class refuses
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' is given twice", key.start_mark

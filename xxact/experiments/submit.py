@@ -14,11 +14,11 @@ import submitit
 
 from xxact.errors import UserError
 from xxact.experiments.cluster import Cluster, configuration
-from xxact.experiments.execute import git_state
 from xxact.experiments.job import HOLD_SIGNAL, requeue_mark, train_in_job
 from xxact.experiments.result import write_json
 from xxact.experiments.snapshot import snapshot_folder, take_snapshot
 from xxact.experiments.suite import REPOSITORY, Run
+from xxact.training.identity import git_state
 
 #: Exit status of a task that USR2 ended before Python could hold it back: nothing had begun.
 _ENDED_BY_USR2 = 128 + 12

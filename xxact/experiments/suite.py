@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.experiments.baselines import BaselineSpec
-from xxact.experiments.result import read_result, result_files, result_path
+from xxact.experiments.result import data_path, read_result, result_files, result_path
 from xxact.experiments.spec import Row, Scale, _did_you_mean, read_spec, resolve
+from xxact.files import held
+from xxact.training import identity
 from xxact.training.progress import read_progress
 from xxact.training.spec import RunSpec
 
@@ -19,8 +24,12 @@ from xxact.training.spec import RunSpec
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = REPOSITORY / "experiments"
 RESULTS = REPOSITORY / "results"
-#: Keys of a spec that change no result: what a row reproduces, and on what it is computed.
-NOT_COMPARED = ("reproduces", "engine")
+#: Weights of a finished run, and their description (`xxact.training.weights`).
+MODEL = ("model.safetensors", "model.json")
+#: What an unfinished run goes on from (`xxact.training.loop`).
+CHECKPOINT = "checkpoint.pt"
+#: Every file that a run writes into its folder, beside the lock and logs of jobs.
+OWN_FILES = (identity.FILE, CHECKPOINT, *MODEL, "log.txt", "metrics.jsonl", "progress.json")
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,24 @@ class Run:
         return result_path(self.root, self.scale, self.name, self.seed)
 
     @property
+    def predictions_path(self) -> Path:
+        """The predictions that the result names."""
+        return self.result_path.with_suffix(".npz")
+
+    @property
+    def data_path(self) -> Path:
+        """The description of the data set."""
+        return data_path(self.root, self.scale)
+
+    @property
     def folder(self) -> Path:
-        """Checkpoints, spec and log."""
+        """Identity, checkpoint, weights and log."""
         return self.result_path.with_suffix("")
 
     @property
     def model_path(self) -> Path:
         """Weights of the finished run."""
-        return self.folder / "model.pt"
+        return self.folder / MODEL[0]
 
     @property
     def is_baseline(self) -> bool:
@@ -59,10 +78,8 @@ class Run:
         """Weights that the run starts from."""
         if self.spec.init is None:
             return None
-        return (
-            result_path(self.root, self.scale, self.spec.init, self.seed).with_suffix("")
-            / "model.pt"
-        )
+        folder = result_path(self.root, self.scale, self.spec.init, self.seed).with_suffix("")
+        return folder / MODEL[0]
 
     @property
     def command(self) -> str:
@@ -77,6 +94,29 @@ class Run:
     def label(self) -> str:
         """Name for people."""
         return f"{self.name} (seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class OwnRun(Run):
+    """A run of no table, which `xxact train` starts: all its files are in the folder `root`.
+
+    `given` is the spec's file, and `parent` the folder of the run that it starts from.
+    """
+
+    given: Path
+    parent: Path | None = None
+
+    result_path = property(lambda self: self.root / "result.json")
+    data_path = property(lambda self: self.root / "data.json")
+    folder = property(lambda self: self.root)
+    init_path = property(lambda self: self.parent and self.parent / MODEL[0])
+
+    @property
+    def command(self) -> str:
+        """What to type to do the run again."""
+        words = ["xxact", "train", self.given, "--scale", self.scale, "--data", self.data]
+        words += ["--out", self.root, "--seed", self.seed]
+        return shlex.join(map(str, [*words, *(["--init", self.parent] if self.parent else [])]))
 
 
 def load_scale(name: str) -> Scale:
@@ -177,26 +217,66 @@ def unfinished(runs: Sequence[Run]) -> list[Run]:
     return todo
 
 
-def check_provenance(run: Run, manifest_sha256: str) -> None:
-    """`UserError` if the run's finished result came from another spec or other data."""
-    if not run.result_path.exists():
+def identify(run: Run, store: Store) -> dict[str, Any]:
+    """The identity of a run as the command says it now."""
+    return identity.identify(run.spec, run.seed, store, run.init_path, run.command)
+
+
+def check_identity(run: Run, now: dict[str, Any]) -> dict[str, Any] | None:
+    """`UserError` if what there is of the run is of another one than `now`.
+
+    A finished run is whole: the code may have changed since. An unfinished one, or one whose
+    weights have gone and are made again, would be a mixture. Returns the identity of the run that
+    has a checkpoint to go on from.
+    """
+    kind = type(run.spec)
+    result = identity.read_identity(run.result_path)
+    if result is not None:
+        identity.check_same(run.result_path, result, now, kind, code=state(run) != "done")
+    check_files(run)
+    checkpoint = run.folder / CHECKPOINT
+    if not checkpoint.exists():
+        return None
+    recorded = identity.read_identity(run.folder / identity.FILE)
+    identity.check_same(checkpoint, recorded, now, kind)
+    return recorded
+
+
+def check_files(run: Run) -> None:
+    """`UserError` if the folder holds files called as a run's, and does not say of which run."""
+    if (run.folder / identity.FILE).exists():
         return
-    result = read_result(run.result_path)
-    done, now = result.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
-    differing = [key for key in now if key not in NOT_COMPARED and done.get(key) != now[key]]
-    if result.data.manifest_sha256 != manifest_sha256:
-        differing.append("the data set")
-    if differing:
+    names = [path.name for path in map(run.folder.joinpath, OWN_FILES) if path.exists()]
+    if names:
         raise UserError(
-            f"{run.result_path} is finished, but was made with another value of"
-            f" {', '.join(differing)}: --overwrite trains it again, --runs DIR keeps both"
+            f"{run.folder} holds {', '.join(names)}, and no {identity.FILE} that says which run"
+            " that is: choose another folder, or move them away"
         )
 
 
+def is_there(run: Run) -> bool:
+    """Whether there is anything of the run, finished or not."""
+    return run.result_path.exists() or (run.folder / identity.FILE).exists()
+
+
 def discard(run: Run) -> None:
-    """Delete what a run left behind, its result included."""
-    run.result_path.unlink(missing_ok=True)
-    shutil.rmtree(run.folder, ignore_errors=True)
+    """Delete what a run left behind, its result included; `UserError` if it is being trained."""
+    with hold(run):
+        remove(run)
+        shutil.rmtree(run.folder / "slurm", ignore_errors=True)
+
+
+def hold(run: Run) -> AbstractContextManager[None]:
+    """Context in which no other process may change the run; `UserError` if one does already."""
+    return held(run.folder / "lock", f"{run.folder} is being trained")
+
+
+def remove(run: Run) -> None:
+    """Delete the files of a run that the caller holds, and no other file."""
+    run.result_path.unlink(missing_ok=True)  # first: what is left of a run is not finished
+    run.predictions_path.unlink(missing_ok=True)
+    for name in reversed(OWN_FILES):
+        (run.folder / name).unlink(missing_ok=True)
 
 
 def measured_cost(run: Run) -> dict[str, Any] | None:

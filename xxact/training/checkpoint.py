@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from xxact.errors import UserError
+from xxact.errors import UserError, explained
+from xxact.files import written_whole
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -16,30 +16,30 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
     Raises `UserError` when it cannot be written; the last good checkpoint is then intact.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
     try:
-        with temporary.open("wb") as file:
+        with written_whole(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
         raise UserError(
-            f"cannot write the checkpoint {path}: {str(error).splitlines()[0]}; free some space and"
-            " start the same command again: it goes on from the last checkpoint"
+            f"cannot write the checkpoint {path}: {explained(error).splitlines()[0]}; free some"
+            " space and start the same command again: it goes on from the last checkpoint"
         ) from error
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU. Raises `UserError` when it cannot be read."""
+    """The content of a checkpoint, on the CPU; only tensors and plain values are read.
+
+    Raises `UserError` when it cannot be read.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}; train that run first") from None
-    except Exception as error:  # torch names many
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint {explained(error)}") from None
+    except Exception:  # torch names many, and advises to switch the protection off
+        content = None
+    if not isinstance(content, dict):
         raise UserError(
-            f"cannot read the checkpoint {path}: {str(error).splitlines()[0]}; delete it to start"
-            " that run anew"
-        ) from error
+            f"the checkpoint {path} is damaged, or none of this program; delete it to start that"
+            " run anew"
+        )
+    return content

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from xxact.errors import UserError
+from xxact.errors import UserError, explained
 
 #: How long a process waits for the others before it takes them for dead.
 TIMEOUT = datetime.timedelta(minutes=10)
@@ -88,7 +88,7 @@ class World:
 
 def _explained(problem: Exception | None) -> str | None:
     if isinstance(problem, OSError):
-        return f"{problem}; put that right and start the same command again"
+        return f"{explained(problem)}; put that right and start the same command again"
     return None if problem is None else str(problem)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.targets import CRYSTAL_SYSTEMS, Target
 from xxact.training.engine import Engine
+
+#: Of n samples by target: values (n,), or probabilities (n, C) of classes.
+Outputs = dict[str, np.ndarray]
 
 BATCH_SIZE = 512
 #: Points of the embedding summary: enough for a figure, few enough for a JSON.
@@ -22,38 +26,57 @@ EMBEDDING_SAMPLE = 2000
 @torch.no_grad()
 def forward(
     engine: Engine,
-    features_of: Callable[[np.ndarray], Any],
-    rows: np.ndarray,
+    features_of: Callable[[slice], Any],
+    n: int,
     names: Sequence[str],
     embed: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Outputs of the heads `names` of `rows`, and embeddings of those that `embed` selects.
+    """Outputs of the heads `names` of `n` samples, and embeddings of those that `embed` selects.
 
-    `features_of` gives what the heads read of some rows. Outputs are (n,) in standardised units
-    for a regression and class indices (n,) otherwise; embeddings (k, W) belong to the k rows where
-    the mask `embed` (n,) is True. Dropout is off. The processes share the batches out among them,
-    and each returns the whole.
+    `features_of` gives what the heads read of a slice of the samples. Outputs are (n,) in
+    standardised units for a regression and logits (n, C) of classes; embeddings (k, W) belong to
+    the k samples where the mask `embed` (n,) is True. Dropout is off. The processes share the
+    batches out among them, and each returns the whole.
     """
     model, world = engine.model.eval(), engine.world
-    starts = range(0, len(rows), BATCH_SIZE)
+    starts = range(0, n, BATCH_SIZE)
     done: list[dict[str | None, np.ndarray]] = []  # by head, and None for embeddings
     for start in starts[world.rank :: world.size]:
         part = slice(start, start + BATCH_SIZE)
         found: dict[str | None, Tensor] = {}
         with engine.autocast():
-            features = features_of(rows[part])
+            features = features_of(part)
             if embed is not None:
                 kept = torch.from_numpy(np.flatnonzero(embed[part])).to(engine.device)
                 found[None] = model.embedding(features).float()[kept]  # (b, W)
             for name in names:
-                output = model.predict(features, name).float()  # (B,) or (B, C)
-                found[name] = output.argmax(1) if output.ndim == 2 else output
+                found[name] = model.predict(features, name).float()  # (B,) or (B, C)
         done.append({name: tensor.cpu().numpy() for name, tensor in found.items()})
     batches: list[Any] = [None] * len(starts)
     for rank, others in enumerate(world.gather(done)):
         batches[rank :: world.size] = others
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     return joined, joined.pop(None, None)
+
+
+def in_physical_units(
+    outputs: dict[str, np.ndarray], standard: Mapping[str, Sequence[float]]
+) -> Outputs:
+    """Outputs of `forward`: values (n,) of regressions in their unit, probabilities (n, C) of
+    classes; `standard` holds mean and standard deviation of each regression target."""
+    found = {}
+    for name, output in outputs.items():
+        if name in standard:
+            mean, std = standard[name]
+            found[name] = output * std + mean
+        else:
+            found[name] = softmax(output.astype(np.float64), axis=1)
+    return found
+
+
+def decided(outputs: Outputs) -> dict[str, np.ndarray]:
+    """Values (n,) of regressions as they are, and the most probable class (n,) of the others."""
+    return {name: x.argmax(1) if x.ndim == 2 else x for name, x in outputs.items()}
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from torch import Tensor
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.subset import choose
+from xxact.data.targets import Target
 from xxact.errors import UserError
 from xxact.models import build_model
 from xxact.models.base import Model
-from xxact.training import checkpoint
+from xxact.training import checkpoint, identity
 from xxact.training.distributed import World, pick_device
 from xxact.training.engine import make_engine
 from xxact.training.progress import Progress
@@ -31,6 +33,7 @@ from xxact.training.schedule import learning_rate
 from xxact.training.signals import StopFlag, Stopped
 from xxact.training.spec import RunSpec
 from xxact.training.task import make_task, targets_of
+from xxact.training.weights import WEIGHTS, read_weights, save_weights
 
 #: Seconds between checkpoints, beside the one at the end; so many times as long as saving takes,
 #: where that is more than a second.
@@ -67,7 +70,12 @@ def make_model(spec: RunSpec, store: Store) -> Model:
 
     Raises `UserError` when the store lacks a target or an input of the model.
     """
-    model = build_model(spec.model, targets_of(spec, store), linear_heads=spec.transfer)
+    return build(spec, targets_of(spec, store), store)
+
+
+def build(spec: RunSpec, targets: Sequence[Target], store: Store) -> Model:
+    """A model of `spec` with heads for `targets`; `UserError` if `store` lacks an input of it."""
+    model = build_model(spec.model, targets, linear_heads=spec.transfer)
     if "xrd" in model.uses and not store.has_xrd:
         raise UserError(
             f"{store.path} holds compositions only, and the model {spec.model.kind} reads patterns:"
@@ -76,15 +84,15 @@ def make_model(spec: RunSpec, store: Store) -> Model:
     return model
 
 
-def load_weights(model: Model, path: Path) -> None:
-    """Take over all weights of a finished run but its heads."""
-    weights = checkpoint.load(path)["model"]
+def load_weights(model: Model, folder: Path) -> None:
+    """Take over all weights of the finished run in `folder` but its heads."""
+    weights, _ = read_weights(folder)
     own = model.state_dict()
     wanted = [key for key in own if not key.startswith("heads.")]
     for key in wanted:
         if key not in weights or weights[key].shape != own[key].shape:
             raise UserError(
-                f"{path} does not fit this model: {key} is absent or of another shape; start from"
+                f"{folder} does not fit this model: {key} is absent or of another shape; start from"
                 " a run of the same model and scale"
             )
     model.load_state_dict({key: weights[key] for key in wanted}, strict=False)
@@ -98,7 +106,9 @@ def evaluation_steps(total: int, evaluations: int) -> set[int]:
 class Training:
     """One run: `run()` brings it to its end from wherever `folder/checkpoint.pt` left it.
 
-    `init` is the `model.pt` of the run to start from. Raises `UserError` when it does not fit.
+    `init` is the weights file of the run to start from. `known` is the run's identity where the
+    caller has it already. Raises `UserError` when the weights do not fit, or when the checkpoint
+    is of another run.
     The processes of `world` do the same calls, and each gets the same numbers; the first alone
     writes files.
     """
@@ -111,6 +121,7 @@ class Training:
         seed: int,
         init: Path | None = None,
         world: World | None = None,
+        known: dict[str, Any] | None = None,
     ) -> None:
         self._began = time.monotonic()
         self.spec, self.store, self.folder, self.seed = spec, store, folder, seed
@@ -128,10 +139,13 @@ class Training:
         self.state = State()
         resumes = self.checkpoint_path.exists()
         if init is not None and not resumes:
-            load_weights(self.model, init)
+            load_weights(self.model, init.parent)
         self.engine = make_engine(self.model, spec, self.world)
+        self.identity = known or identity.identify(spec, seed, store, init)
         if resumes:
             saved = checkpoint.load(self.checkpoint_path)
+            self.world.on_first(lambda: self._check_identity(saved))
+            self.identity = saved["identity"]
             self.engine.load(saved["engine"])
             self.state = State(**saved["state"])
             self.state.restarts += 1
@@ -158,6 +172,13 @@ class Training:
                 " be on a file system that all nodes share"
             )
 
+    def _check_identity(self, saved: dict[str, Any]) -> None:
+        """`UserError` if the checkpoint is of another run."""
+        if "identity" not in saved:
+            raise UserError(f"{self.checkpoint_path} does not say which run it is of: delete it")
+        same = saved["identity"], self.identity
+        identity.check_same(self.checkpoint_path, *same, type(self.spec))
+
     def _steps_per_epoch(self) -> int:
         """Of the rows that are trained on, or with `equal_steps` of the whole training part."""
         if not self.spec.equal_steps:
@@ -173,10 +194,10 @@ class Training:
     @property
     def model_path(self) -> Path:
         """The weights of the finished run, for runs that start from it and for predictions."""
-        return self.folder / "model.pt"
+        return self.folder / WEIGHTS
 
     def run(self, progress: Progress) -> None:
-        """Train to the last step and write `model.pt`.
+        """Train to the last step and write the weights.
 
         Raises `Stopped` after saving when a signal asked any of the processes for it, and
         `UserError` when the loss is not finite or a checkpoint cannot be written.
@@ -186,7 +207,7 @@ class Training:
             self.task.fix_features(self.engine)
         writes = self.world.is_first
         if writes:
-            progress.start(self.state.step, self.total)
+            progress.start(self.state.step, self.total, self.state.curve)
         last_save, pause_s = time.monotonic(), CHECKPOINT_EVERY_S
         losses: list[Tensor] = []  # not yet looked at: looking waits for the device
         with StopFlag() as stop:
@@ -215,14 +236,20 @@ class Training:
                 if stopping and self.state.step < self.total:
                     raise Stopped(self.state.step, self.total)
             self.save()
-        content = {"model": self.engine.weights(), "spec": self.spec.model_dump(mode="json")}
-        content |= {"standard": self.task.standard}
-        self.world.on_first(lambda: checkpoint.save(self.model_path, content))
+        description = {
+            "spec": self.spec.model_dump(mode="json"),
+            "identity": self.identity,
+            "targets": [vars(target) for target in self.task.targets],
+            "standard": self.task.standard,
+        }
+        weights = self.engine.weights()
+        self.world.on_first(lambda: save_weights(self.folder, weights, description))
 
     def save(self) -> None:
         """Write `checkpoint.pt`."""
         self.take_time()
-        content = {"engine": self.engine.state(), "state": vars(self.state)}
+        content = {"identity": self.identity, "engine": self.engine.state()}
+        content |= {"state": vars(self.state)}
         self.world.on_first(lambda: checkpoint.save(self.checkpoint_path, content))
 
     def take_time(self) -> None:

@@ -1,15 +1,16 @@
-"""How far a run is: a small file that anyone may read, a log, and a line on the terminal."""
+"""How far a run is: small files that anyone may read, a log, and a line on the terminal."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xxact.data.store import write_atomically
+from xxact.files import remove_partials, write_atomically
 
 WRITE_EVERY_S = 1.0
 PRINT_EVERY_S = 15.0
@@ -42,23 +43,29 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
 
 
 class Progress:
-    """Keeps `folder/progress.json` and `folder/log.txt`, and prints to stderr where `show`."""
+    """Keeps `progress.json`, `metrics.jsonl` and `log.txt` in `folder`, and prints where `show`.
+
+    `metrics.jsonl` is the learning curve, a line an evaluation: what a run that dies leaves of it.
+    """
 
     def __init__(self, folder: Path, show: bool = True) -> None:
         self.folder, self.show = folder, show
         self.terminal = sys.stderr.isatty()
 
-    def start(self, step: int, total: int) -> None:
-        """The run is at `step` of `total` and begins to compute.
+    def start(self, step: int, total: int, curve: Sequence[dict[str, Any]] = ()) -> None:
+        """The run is at `step` of `total`, with a `curve` so far, and begins to compute.
 
-        What processes that were killed had half written in the folder is removed.
+        What processes that were killed had half written in the folder is removed, and so are
+        evaluations after `step`, which the run comes to again.
         """
-        for leftover in self.folder.glob("*.partial"):
-            leftover.unlink()
+        remove_partials(self.folder)
+        lines = "".join(json.dumps(entry) + "\n" for entry in curve)
+        with suppress(OSError):
+            write_atomically(self.folder / "metrics.jsonl", lines.encode())
         self.first, self.total = step, total
         self.began = self.printed = time.monotonic()
         self.written = 0.0
-        self._log(f"starts at step {step} of {total}")
+        self._append("log.txt", f"starts at step {step} of {total}")
 
     def update(self, step: int, curve: list[dict[str, Any]], evaluated: bool) -> None:
         """The run has finished `step`; `evaluated` says that the curve has a new entry."""
@@ -75,12 +82,13 @@ class Progress:
         if curve:
             line += f"  validation: {format_scores(curve[-1])}"
         if evaluated:
-            self._log(line)
+            self._append("metrics.jsonl", json.dumps(curve[-1]))
+            self._append("log.txt", line)
         if self.show:
             self._print(line, last)
 
-    def _log(self, line: str) -> None:
-        with suppress(OSError), (self.folder / "log.txt").open("a") as file:
+    def _append(self, name: str, line: str) -> None:
+        with suppress(OSError), (self.folder / name).open("a") as file:
             file.write(line + "\n")
 
     def _print(self, line: str, last: bool) -> None:

@@ -16,22 +16,24 @@ from xxact.training.task import Supervised
 Scores = dict[str, dict[str, Any]]
 
 
-def summarise(training: Training) -> dict[str, Any]:
-    """Metrics, learning curve and, of a supervised run, scores by class, element and embedding."""
+def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
+    """Metrics, learning curve and, of a supervised run, scores by class, element and embedding;
+    and the outputs for the test part that they are of, none of other runs."""
     curve = training.state.curve
     parts = [part for part in EVALUATED_PARTS if part in curve[-1]]
     metrics: dict[str, Any] = {"final": {part: curve[-1][part] for part in parts}}
     summary = {"curve": curve, "metrics": metrics}
     if not isinstance(training.task, Supervised):
-        return summary
+        return summary, {}
+    outputs: evaluation.Outputs = {}
     if "validation" in parts:
         metrics["selected"] = select_on_validation(curve, training.task.targets)
     if "test" in parts:
         metrics["best_on_test"] = best_on_test(curve, training.task.targets)
-        details, unseen = _test_details(training)
+        details, unseen, outputs = _test_details(training)
         metrics["final"] |= unseen
         summary |= details
-    return summary
+    return summary, outputs
 
 
 def select_on_validation(curve: list[dict[str, Any]], targets: list[Target]) -> dict[str, Any]:
@@ -68,8 +70,10 @@ def best_on_test(curve: list[dict[str, Any]], targets: list[Target]) -> Scores:
     return best
 
 
-def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Of the last weights: `describe_predictions`, with the embedding summary."""
+def _test_details(
+    training: Training,
+) -> tuple[dict[str, Any], dict[str, Scores], evaluation.Outputs]:
+    """Of the last weights: `describe_predictions`, with the embedding summary, and the outputs."""
     task, store = training.task, training.store
     rows = store.indices("test")
     sample = None
@@ -77,11 +81,12 @@ def _test_details(training: Training) -> tuple[dict[str, Any], dict[str, Scores]
         sample = evaluation.embedding_sample(store, rows)
         if sample.sum() < 2:  # nothing to project
             sample = None
-    predictions, embedding = task.predict(training.engine, rows, sample)
+    outputs, embedding = task.predict(training.engine, rows, sample)
+    predictions = evaluation.decided(outputs)
     details, unseen = describe_predictions(task.targets, predictions, store, training.train_rows)
     if sample is not None:
         details["embedding"] = evaluation.summarise_embedding(store, rows[sample], embedding)
-    return details, unseen
+    return details, unseen, outputs
 
 
 def describe_predictions(

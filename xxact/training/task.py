@@ -96,10 +96,12 @@ class Supervised:
         """Compute once what the heads read of every row: the trunk is not going to change."""
         self._fixed = evaluation.fixed_features(engine, self.data)
 
-    def _features(self, model: nn.Module, rows: np.ndarray) -> Any:
-        """What the heads read of `rows` (B,)."""
-        if self._fixed is None:
-            return model.features(self.data.gather(rows))
+    def _features(
+        self, model: nn.Module, rows: np.ndarray, pattern_of: np.ndarray | None = None
+    ) -> Any:
+        """What the heads read of `rows` (B,), or of them with the patterns of `pattern_of` (B,)."""
+        if self._fixed is None or pattern_of is not None:
+            return model.features(self.data.gather(rows, pattern_of=pattern_of))
         return self._fixed[to_device(rows, self.data.device)]
 
     def _share(self, model: nn.Module, slots: Slots, part: Part, seed: int) -> Tensor:
@@ -114,20 +116,27 @@ class Supervised:
         return loss * (len(part) / len(slots.rows))
 
     def predict(
-        self, engine: Engine, rows: np.ndarray, embed: np.ndarray | None = None
-    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        """Predictions of `rows` in physical units or class indices, and the embeddings of those
-        that the mask `embed` selects."""
+        self,
+        engine: Engine,
+        rows: np.ndarray,
+        embed: np.ndarray | None = None,
+        pattern_of: np.ndarray | None = None,
+    ) -> tuple[evaluation.Outputs, np.ndarray | None]:
+        """Values of `rows` (n,) in physical units or class probabilities, and the embeddings of
+        those that the mask `embed` selects; with the patterns of `pattern_of` (n,) if given."""
+
+        def features_of(some: slice) -> Any:
+            others = None if pattern_of is None else pattern_of[some]
+            return self._features(engine.model, rows[some], others)
+
         names = [target.name for target in self.targets]
-        features_of = partial(self._features, engine.model)
-        outputs, embedding = evaluation.forward(engine, features_of, rows, names, embed)
-        for name, (mean, std) in self.standard.items():
-            outputs[name] = outputs[name] * std + mean
-        return outputs, embedding
+        outputs, embedding = evaluation.forward(engine, features_of, len(rows), names, embed)
+        return evaluation.in_physical_units(outputs, self.standard), embedding
 
     def score(self, engine: Engine, rows: np.ndarray) -> dict[str, dict[str, Any]]:
         """Metric of each target on `rows`."""
-        return evaluation.score_all(self.targets, self.predict(engine, rows)[0], self.store, rows)
+        predictions = evaluation.decided(self.predict(engine, rows)[0])
+        return evaluation.score_all(self.targets, predictions, self.store, rows)
 
 
 class SelfSupervised:

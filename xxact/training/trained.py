@@ -1,35 +1,109 @@
-"""A finished run, ready to predict."""
+"""A finished run, ready to predict on any store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
+from xxact.data.targets import Target
+from xxact.data.units import factor
 from xxact.errors import UserError
-from xxact.training import checkpoint
+from xxact.training import evaluation
 from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
-from xxact.training.loop import make_model
+from xxact.training.loop import build
 from xxact.training.spec import RunSpec
-from xxact.training.task import Supervised
+from xxact.training.weights import read_weights
 
 
-def load_trained(folder: Path, store: Store) -> tuple[Supervised, TorchEngine]:
-    """The run in `folder` with its data from `store`: `task.predict(engine, rows)`.
+class Trained:
+    """The run in `folder` with its data from `store`, which need not know the run's targets.
 
-    Raises `UserError` for a pretraining, and when the store lacks a target of the run.
+    Raises `UserError` for a pretraining, for a damaged file, and when the store lacks the patterns
+    that the model reads.
     """
-    content = checkpoint.load(folder / "model.pt")
-    spec = RunSpec.model_validate(content["spec"])
-    if not spec.supervised:
-        raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
-    device = pick_device()
-    no_rows = np.empty(0, dtype=np.int64)
-    model = make_model(spec, store)
-    model.load_state_dict(content["model"])
-    data = DeviceStore(store, device, xrd="xrd" in model.uses)
-    task = Supervised(spec, store, data, no_rows, content["standard"])
-    return task, TorchEngine(model, spec.optimizer, spec.precision, device)
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        weights, description = read_weights(folder)
+        spec = RunSpec.model_validate(description["spec"])
+        if not spec.supervised:
+            raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
+        self.folder, self.store = folder, store
+        self.targets = [_target(content) for content in description["targets"]]
+        self.standard = description["standard"]
+        device = pick_device()
+        model = build(spec, self.targets, store)
+        model.load_state_dict(weights)
+        self.data = DeviceStore(store, device, xrd="xrd" in model.uses)
+        self.engine = TorchEngine(model, spec.optimizer, spec.precision, device)
+
+    def predict(self, rows: np.ndarray) -> evaluation.Outputs:
+        """Values (n,) in the run's units, or probabilities (n, C) of its classes."""
+        model = self.engine.model
+        outputs, _ = evaluation.forward(
+            self.engine,
+            lambda some: model.features(self.data.gather(rows[some])),
+            len(rows),
+            [target.name for target in self.targets],
+        )
+        return evaluation.in_physical_units(outputs, self.standard)
+
+    def true_values(self, target: Target) -> np.ndarray | None:
+        """Values (N,) of the store's samples in the run's unit, or indices of its classes.
+
+        None where the store has no such target. Raises `UserError` when what it has under that
+        name is in a unit that cannot be converted, or of other classes.
+        """
+        own = self.store.targets.get(target.name)
+        if own is None:
+            return None
+        values = self.store.values(target.name)
+        what = f"the target {target.name} of {self.store.path}"
+        if own.is_class != target.is_class:
+            kinds = ["numbers" if kind.is_class else "classes" for kind in (target, own)]
+            raise UserError(f"{what} is made of {kinds[0]}, and {self.folder} learned {kinds[1]}")
+        if target.is_class:
+            return _class_indices(values, own, target, f"{what} has", self.folder)
+        times = factor(own.unit, target.unit)
+        if times is None:
+            raise UserError(
+                f"{what} is in {_named(own.unit)}, and {self.folder} learned it in"
+                f" {_named(target.unit)}: prepare the store with --target"
+                f" {target.name}:{target.unit}=COLUMN, with values in that unit"
+            )
+        return values if times == 1 else (values.astype(np.float64) * times).astype(np.float32)
+
+    def score(
+        self, outputs: evaluation.Outputs, true: dict[str, np.ndarray]
+    ) -> dict[str, dict[str, Any]]:
+        """Metric, in the run's unit, of each target whose true values (n,) are known."""
+        predictions = evaluation.decided(outputs)
+        return {
+            target.name: evaluation.score(target, predictions[target.name], true[target.name])
+            for target in self.targets
+            if target.name in true
+        }
+
+
+def _target(content: dict[str, Any]) -> Target:
+    return Target(content["name"], content["unit"], tuple(content["classes"]))
+
+
+def _class_indices(
+    values: np.ndarray, own: Target, wanted: Target, has: str, folder: Path
+) -> np.ndarray:
+    """Indices (N,) into the classes of `wanted` of indices into those of `own`, by name."""
+    unknown = [name for name in own.classes if name not in wanted.classes]
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (" ..." if unknown[5:] else "")
+        raise UserError(f"{has} classes that {folder} never saw: {shown}")
+    index = np.array([*map(wanted.classes.index, own.classes), -1])  # the last is: no label
+    return index[values]
+
+
+def _named(unit: str) -> str:
+    return unit or "no unit"

@@ -74,9 +74,9 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
 def _published(axis, key: str, palette: dict[str, str]) -> None:
     """Open markers at the paper's values."""
     for (row, colour), marker in zip(palette.items(), "so", strict=True):
-        heights = [float(printed("table2", "rows", row, key, at)) for at in PROGRESS]
-        shares = [100 * share for share in PROGRESS.values()]
+        heights = [float(printed(f"table2/rows/{row}/{key}/{at}")) for at in PROGRESS]
         look = {"markersize": 5, "markerfacecolor": "white", "markeredgecolor": colour}
+        shares = [100 * share for share in PROGRESS.values()]
         axis.plot(shares, heights, linestyle="none", marker=marker, **look)
 
 

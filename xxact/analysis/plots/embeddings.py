@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xxact.analysis import frame
 from xxact.analysis.plots import style
-from xxact.analysis.published import by_class
+from xxact.analysis.published import printed
 from xxact.analysis.tables import EMBEDDED_RUNS
 from xxact.data.targets import CRYSTAL_SYSTEMS
 
@@ -32,7 +32,7 @@ def figure2(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
             look = {"s": 6, "alpha": 0.65, "linewidth": 0, "rasterized": True, "legend": False}
             place = {"x": "x", "y": "y", "hue": "crystal_system", "hue_order": CRYSTAL_SYSTEMS}
             sns.scatterplot(shown, **place, palette=colours, ax=axis, **look)
-            paper = by_class("table5", "mean", key)
+            paper = printed(f"table5/rows/mean/{key}")
             axis.set_title(f"{label}\n{silhouettes[run]} (published {paper})", fontsize=8)
             axis.set(xticks=[], yticks=[])
             for which, name in enumerate("xy"):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xxact.analysis import frame
-from xxact.analysis.pattern import within_formula
+from xxact.analysis import pattern
 from xxact.analysis.plots import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TARGET = "formation_energy_per_atom"
 #: Runs that are compared, both trained on the formation energy alone.
 MODELS = {
     "table1/crabnet_energy": "CrabNet (composition)",
@@ -28,19 +26,8 @@ PATTERNS = {
 
 
 def energies(root: Path, scale: str) -> pd.DataFrame:
-    """Predictions of formation energies in meV/atom: a row a (run, seed, test sample).
-
-    true_difference, predicted_difference: from the mean over the formula's test samples, NaN where
-    the formula has one alone.
-    """
-    found = frame.load_predictions(root, scale, RUNS)
-    found = found[found["target"] == TARGET].copy()
-    found[["true", *PATTERNS]] = 1000 * found[["true", *PATTERNS]].astype(float)
-    formulas = found.groupby(["run", "seed", "formula"])
-    several = formulas["true"].transform("size") > 1
-    for name in ("true", "predicted"):
-        difference = found[name] - formulas[name].transform("mean")
-        found[f"{name}_difference"] = difference.where(several)
+    """The predictions of both models, with their names (see `pattern.energies`)."""
+    found = pattern.energies(root, scale, RUNS)
     return found.assign(model=found["run"].map(MODELS))
 
 
@@ -94,7 +81,6 @@ def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> 
 
 def _differences(axis, found: pd.DataFrame) -> None:
     """Predicted against true differences of the first seed, with the slopes over all seeds."""
-    import pandas as pd
     import seaborn as sns
 
     found = found.dropna(subset="true_difference")
@@ -105,9 +91,8 @@ def _differences(axis, found: pd.DataFrame) -> None:
     # a few strange crystals are left outside, so that the rest can be seen
     reach = float(first["true_difference"].abs().quantile(0.98)) if len(first) else 1.0
     words = []
-    for model, own in found.groupby("model"):
-        slopes = pd.Series([within_formula(kept)[0] for _, kept in own.groupby("seed")])
-        mean, spread = slopes.mean(), slopes.std()
+    for run, slopes in pattern.slopes(found).groupby("run")["slope"]:
+        mean, spread, model = slopes.mean(), slopes.std(), MODELS[run]
         axis.axline((0, 0), slope=mean, color=style.MODEL_COLOURS[model])
         plus_minus = "" if spread != spread else f" ± {spread:.2f}"
         words.append(f"{model.split(' (')[0]}: slope {mean:z.2f}{plus_minus}")

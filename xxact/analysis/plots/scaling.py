@@ -93,7 +93,7 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
 def _published(axis, model: str, colour: str) -> None:
     """The paper's law over the paper's sizes."""
     prefactor, exponent = (
-        printed("scaling", "fits", model, key) for key in ("prefactor", "exponent")
+        printed(f"scaling/fits/{model}/{name}") for name in ("prefactor", "exponent")
     )
     sizes = [size for size in SIZES.values() if size >= 1]
     shares = [100 * size / SIZES["4500k"] for size in sizes]
