@@ -105,6 +105,12 @@ def test_committed_results_stand_beside_ones_own(whole, tmp_path, key):
     assert alone[0].read_bytes() != both[0].read_bytes()
 
 
+def test_the_floor_of_the_formula_stands_in_figure_3(whole, tmp_path, drawn):
+    BY_KEY["figure3"].draw(whole, "mini", tmp_path)
+    labels = {text.get_text() for axis in drawn for text in axis.get_legend().get_texts()}
+    assert "floor of the formula: 82 meV/atom" in labels
+
+
 def test_curves_are_the_mean_and_the_spread_over_seeds(whole, tmp_path, drawn):
     BY_KEY["figure6"].draw(whole, "mini", tmp_path)
     scores = np.array(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xxact.analysis import frame
 from xxact.analysis.plots import style
 from xxact.analysis.published import printed
 from xxact.analysis.scaling import (
@@ -28,10 +29,15 @@ def figure3(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
     shown = [control for control in CONTROLS if sizes.get(control, 0) > 1]
     if not shown:
         return []
+    floors = frame.load_floors(root).query("scale == @scale and split == 'test'")
+    floor = floors.loc[floors["target"] == "formation_energy_per_atom", "value"]
     with style.drawing(1, len(shown), 4.4, sharey=True) as (figure, axes):
         for axis, control in zip(axes[0], shown, strict=True):
             panel = [part[part["control"] == control] for part in (found, others)]
             _panel(axis, *panel)
+            if len(floor):
+                label = f"floor of the formula: {floor.iloc[0]:.0f} meV/atom"
+                axis.axhline(floor.iloc[0], color=style.BASELINE, linestyle="-.", label=label)
             axis.set(title=CONTROLS[control], xlabel="share of the training split (%)")
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
         axes[0, 0].set_ylabel("formation energy, test MAE (meV/atom)")
