@@ -1,4 +1,4 @@
-"""Does a rerun agree with the committed results? Score by score, judged by the spread over seeds."""
+"""Does a rerun agree with what is committed? Judged score by score by the spread over seeds."""
 
 from __future__ import annotations
 

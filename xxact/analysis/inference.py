@@ -154,7 +154,7 @@ class Effect:
         """
         if not self.difference:
             return math.inf, "no difference was seen"
-        allowed = (self.difference / stats.norm.isf(p)) ** 2
+        allowed = float(self.difference / stats.norm.isf(p)) ** 2
         samples = _times(self.sample_variance, allowed - self.seed_variance)
         seeds = (
             math.inf
@@ -164,12 +164,18 @@ class Effect:
         words = []
         if samples < math.inf:
             n = f" ({self.n * samples:,.0f})" if self.n else ""
-            words.append(f"{samples:,.1f} times the test samples{n}")
+            words.append(f"{_many(samples)} the test samples{n}")
         if seeds < math.inf:
-            words.append(f"{math.ceil(max(self.seeds) * seeds)} seeds")
-        both = self.error**2 / allowed
-        words = words or [f"{both:,.1f} times both the seeds and the test samples"]
-        return min(samples, seeds, max(both, 1.0)), "would take " + " or ".join(words)
+            words.append(f"{math.ceil(max(self.seeds) * seeds):,} seeds")
+        cost = min(samples, seeds)
+        if not words:
+            cost = self.error**2 / allowed
+            words = [f"{_many(cost)} both the seeds and the test samples"]
+        return cost, "would take " + " or ".join(words)
+
+
+def _many(times: float) -> str:
+    return f"{times:.1f} times" if times < 100 else "over 100 times"
 
 
 def _times(shrinks: float, allowed: float) -> float:
@@ -179,24 +185,24 @@ def _times(shrinks: float, allowed: float) -> float:
 
 def difference(a: Estimate, b: Estimate) -> Effect:
     """a less b."""
-    paired = a.values is not None and b.values is not None
-    if paired:
-        both = np.stack([a.values.mean(0), -b.values.mean(0)]).sum(0)[None]  # (1, n)
-        samples, n = mean_variance(both, a.groups), both.shape[1]
-        groups = n if a.groups is None else len(np.unique(a.groups))
-    else:
+    shift, seeds = a.mean - b.mean, a.seed_variance + b.seed_variance
+    used = (len(a.by_seed), len(b.by_seed))
+    if a.values is None or b.values is None:
         samples, n, groups = a.sample_variance + b.sample_variance, None, math.inf
-    seeds = a.seed_variance + b.seed_variance
-    # the interaction stands in both; what is left of the samples' part is never negative
-    samples_alone = max(samples - a.interaction - b.interaction, 0.0)
-    squares = [
-        side.seed_variance**2 / (len(side.by_seed) - 1) for side in (a, b) if len(side.by_seed) > 1
-    ]
-    squares.append(samples_alone**2 / (groups - 1))
-    total = seeds + samples_alone
-    degrees = total**2 / sum(squares) if sum(squares) else math.inf
-    seeds_used = (len(a.by_seed), len(b.by_seed))
-    return Effect(a.mean - b.mean, seeds, samples_alone, max(degrees, 1.0), seeds_used, n)
+    else:
+        paired = a.values.mean(0) - b.values.mean(0)  # (n,)
+        n = len(paired)
+        groups = n if a.groups is None else len(np.unique(a.groups))
+        if groups < 2:
+            return Effect(shift, seeds, math.inf, 1.0, used, n)
+        # the interaction stands in the seeds' part too; what is left is never negative
+        samples = mean_variance(paired[None], a.groups) - a.interaction - b.interaction
+        samples = max(samples, 0.0)
+    squares = samples**2 / (groups - 1)
+    for side in (a, b):
+        squares += side.seed_variance**2 / max(len(side.by_seed) - 1, 1)
+    degrees = (seeds + samples) ** 2 / squares if squares else math.inf
+    return Effect(shift, seeds, samples, max(degrees, 1.0), used, n)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ one's own; pandas lays it out.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,21 +166,26 @@ class View:
 
     def commands(self) -> list[str]:
         """What trains everything the table reads, with as many seeds as there are."""
-        return [] if self.table.lists_runs else commands(self.table.runs, self.shown)
+        own = {run for run in self.table.runs if run.startswith(f"{self.table.key}/")}
+        return [] if self.table.lists_runs else commands(self.table.runs, self.shown, whole=own)
 
 
-def commands(runs: Iterable[str], source: Source, seeds: int | None = None) -> list[str]:
-    """What trains these runs again, each with `seeds`, or as many seeds as `source` has of it."""
+def commands(
+    runs: Iterable[str], source: Source, seeds: int | None = None, whole: Set[str] = frozenset()
+) -> list[str]:
+    """What trains these runs again, each with `seeds`, or as many seeds as `source` has of it.
+
+    whole: the runs of an experiment of which these are all: it is trained without naming them.
+    """
     alike: dict[tuple[str, int], list[str]] = {}
     for run in sorted(runs):
-        experiment, row = run.split("/")
         wanted = seeds or 1 + max(source.seeds.get(run, {0}))
-        alike.setdefault((experiment, wanted), []).append(row)
+        alike.setdefault((run.split("/")[0], wanted), []).append(run)
     return [
         f"python experiments/{experiment}/run.py --local --scale {source.scale}"
         + (f" --seeds {wanted}" if wanted > 1 else "")
-        + f" --only {' '.join(rows)}"
-        for (experiment, wanted), rows in alike.items()
+        + ("" if whole == set(own) else f" --only {' '.join(run.split('/')[1] for run in own)}")
+        for (experiment, wanted), own in alike.items()
     ]
 
 
