@@ -12,8 +12,8 @@ from xxact.analysis.scaling import (
     CONTROLS,
     MODELS,
     SIZES,
-    fit_floored_law,
     fit_power_law,
+    fit_with_floor,
     points,
 )
 
@@ -41,12 +41,15 @@ def figure3(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
             axis.set(title=CONTROLS[control], xlabel="share of the training split (%)")
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
         axes[0, 0].set_ylabel("formation energy, test MAE (meV/atom)")
-        whole = round(1e6 * found["samples"].max())
+        several = found["seed"].nunique() > 1
+        spread = "the spread over seeds" if several else "the residuals, as if independent"
         style.note_below(
             figure,
-            f"{style.population(root, found.assign(scale=scale))}, best on test",
-            f"100 % is {whole:,} training samples here, 4.5 million in the paper; D in millions",
-            "bars: standard deviation over seeds; bands: 95 % of the law; dashed: published"
+            f"{style.population(root, found.assign(scale=scale))}, best on test; 100 %: "
+            f"{1e6 * found['samples'].max():,.0f} training samples, 4.5 million in the paper",
+            "bars: standard deviation over seeds; lines: power laws in millions of samples, every "
+            "size with the same weight",
+            f"95 % intervals and bands: from {spread}; dashed: published"
             + ("; crosses: committed" if beside else ""),
         )
         return style.save(figure, folder, "figure3")
@@ -88,7 +91,7 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
         if law.free > 1:
             low, high = law.band(sizes)
             axis.fill_between(shares, 1000 * low, 1000 * high, color=colour, alpha=0.15, lw=0)
-    if floored := fit_floored_law(*measured):
+    if floored := fit_with_floor(*measured):
         words = f"with a floor: {1000 * floored.floor:.0f}"
         if floored.floor_error is not None:
             words += f" ± {1000 * floored.floor_error:.0f} (s.e.)"
