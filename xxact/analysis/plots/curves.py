@@ -63,11 +63,13 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
                 across[0].set_yscale("log")
                 style.decades(across[0].yaxis, (1, 2, 3, 5, 7))
         for row, axis in zip(columns, axes[0], strict=True):
-            axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining")
+            own = style.seeds(ours[ours["row"] == row])
+            axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining\n{own}")
         figure.legend(handles=_handles(), loc="outside upper center", ncols=4)
         words = "band: standard deviation over seeds; open markers: published at 5, 15, 25 %"
         words += "; dotted: committed" if beside else ""
-        style.note_below(figure, style.population(root, ours), words)
+        baseline = style.population(root, ours[ours["row"] == "none"])
+        style.note_below(figure, f"{baseline} without pretraining", words)
         return style.save(figure, folder, "figure6")
 
 
