@@ -25,6 +25,12 @@ from xxact.experiments.result import result_path
 BY_KEY = {figure.key: figure for figure in FIGURES}
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch) -> None:
+    """Few pixels, for speed."""
+    monkeypatch.setitem(style._SETTINGS, "figure.dpi", 40)
+
+
 @pytest.fixture
 def kept(monkeypatch) -> pd.DataFrame:
     """Predictions of both models: of pairs 200 meV/atom apart XxaCT-NN sees a quarter."""
@@ -103,6 +109,9 @@ def test_committed_results_stand_beside_ones_own(whole, tmp_path, key):
     alone = BY_KEY[key].draw(own, "mini", tmp_path / "alone")
     both = BY_KEY[key].draw(own, "mini", tmp_path / "both", whole)
     assert alone[0].read_bytes() != both[0].read_bytes()
+    other = fabricate.write_tree(tmp_path / "other", "mp-small", runs, (5,))
+    beside_none = BY_KEY[key].draw(own, "mini", tmp_path / "none", other)
+    assert beside_none[1].stat().st_size > 0
 
 
 def test_the_floor_of_the_formula_stands_in_figure_3(whole, tmp_path, drawn):

@@ -54,7 +54,7 @@ def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> 
         n = shown.groupby(["run", "seed"])["count"].sum().max()
         style.note_below(
             canvas,
-            f"{style.population(root, shown.assign(n=n))} (as many as a model has, summed), last weights",
-            "rows: true system, columns: predicted, % of the row",
+            f"{style.population(root, shown.assign(n=n))}, those that a model has summed",
+            "last weights; rows: true system, columns: predicted, % of the row",
         )
         return style.save(canvas, folder, "confusion")

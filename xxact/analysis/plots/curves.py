@@ -56,7 +56,8 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
                 for found, how in lines:
                     shown = found[(found["target"] == target) & found["row"].isin(palette)]
                     place = {"x": "progress", "y": "value", "hue": "row", "hue_order": palette}
-                    sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
+                    if len(shown):
+                        sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
                 _published(axis, key, palette)
                 axis.set(xlabel="training done (%)", ylabel=label)
             if key == "energy":

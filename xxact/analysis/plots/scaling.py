@@ -80,9 +80,9 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
     import numpy as np
 
     measured = own["samples"], own["mae"], own["seed"]
-    ends = own["samples"].min(), own["samples"].max()
-    sizes = np.geomspace(*ends, 50)
-    shares = 100 * sizes / ends[1] * own["share"].max() / 100
+    smallest, largest = own["samples"].min(), own["samples"].max()
+    sizes = np.geomspace(smallest, largest, 50)
+    shares = own["share"].max() * sizes / largest
     if law := fit_power_law(*measured):
         words = f"{label}: exponent {law.exponent:.3f}"
         if interval := law.interval():
