@@ -354,7 +354,8 @@ class FirstDraft(Measured):
         torch.manual_seed(0)
         model = make_model(spec, store)
         data = DeviceStore(store, xrd="xrd" in model.uses)
-        task = make_task(spec, store, data, training_rows(store, spec.train_fraction))
+        rows = training_rows(store, spec.train_fraction, seed=0)
+        task = make_task(spec, store, data, rows)
         sampler = Sampler(task.rows_by_task, spec.batch_size, seed=0)
         patterns = first_draft.dense_patterns(store, data) if data.has_xrd else None
         values = [task.values[target.name].numpy() for target in task.targets]

@@ -6,7 +6,10 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
+
 from xxact.data.targets import CRYSTAL_SYSTEMS
+from xxact.experiments import predictions
 from xxact.experiments.result import (
     data_path,
     result_path,
@@ -15,7 +18,8 @@ from xxact.experiments.result import (
 )
 
 PRETRAININGS = ("contrastive", "mxm", "contrastive_mxm")
-SIZES = (1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
+SIZES = (141, 281, 562, 1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
+CONTROL_SIZES = (141, 1000)
 ENERGY = "formation_energy_per_atom"
 UNSEEN = {"mini": ("bulk_modulus", "mae_gpa"), "mp-small": ("band_gap", "mae_ev")}
 STEPS = 480
@@ -44,7 +48,8 @@ ALL = [
     ),
     *(f"table3/fcn_{k}" for k in ("energy_1", "energy_2", "system_2", "system_4")),
     *(f"table3/fcn_mlp_{k}" for k in ("energy_1", "energy_2", "system_1", "system_2", "system_4")),
-    *(f"scaling/{m}_{s}k{e}" for m in ("crabnet", "xxact") for s in SIZES for e in ("", "_steps")),
+    *(f"scaling/{m}_{s}k" for m in ("crabnet", "xxact") for s in SIZES),
+    *(f"scaling/{m}_{s}k_steps" for m in ("crabnet", "xxact") for s in CONTROL_SIZES),
 ]
 
 
@@ -104,6 +109,12 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
     plain = "constant" in run or "forest" in run
     if not targets:
         terms = {"objective": {"loss": 1.5, "n": 500}}
+        if "mxm" in run:
+            explained = round(draw.uniform(0.05, 0.1), 4)
+            terms["objective"] |= {
+                "mxm_explained_variance": explained,
+                "mxm_explained_variance_sqrt": 2 * explained,
+            }
         curve = [
             {"step": 24 * k, "progress": k / 20, "epoch": 1.6 * k, "train_loss": 9 / k}
             | {"validation": terms, "test": terms}
@@ -262,13 +273,73 @@ def make_data(scale: str, data: str = "a" * 64) -> dict:
         "n": {"train": 4000, "validation": 250, "test": 500},
         "crystal_systems": {part: counts(systems, f) for part, f in parts.items()},
         "elements": {part: counts(elements, f) for part, f in parts.items()},
+        "formula_floors": {ENERGY: {"test": {"mae_mev_per_atom": 82.5, "n": 500}}},
     }
 
 
-def write_tree(root: Path, scale: str = "mini", runs=ALL, seeds=(0, 1, 2)) -> Path:
-    """Write a fabricated tree; returns its root."""
+def make_predictions(result: dict) -> dict[str, np.ndarray]:
+    """Kept predictions of 500 samples, three of a formula, with the result's final scores.
+
+    The same samples are hard for every run. A bimodal model sees a quarter of the differences
+    within a formula, one of compositions none.
+    """
+    n, row = 500, result["run"].split("/")[1]
+    formula = np.arange(n) // 3
+    same, own = np.random.default_rng(0), np.random.default_rng(hash_of(result))
+    hard = same.exponential(1, n)
+    found = {
+        "id": np.array([f"made-up-{k:03}".encode() for k in range(n)]),
+        "formula": formula.astype(np.uint64),
+        "formula_in_training": formula % 4 > 0,
+        "n_polymorphs": (1 + formula % 7).astype(np.int16),
+    }
+    test = result["metrics"]["final"]["test"]
+    if ENERGY in test:
+        true = same.normal(-1, 0.5, n // 3 + 1)[formula] + same.normal(0, 0.1, n)
+        mean = np.bincount(formula, true)[formula] / np.bincount(formula)[formula]
+        sees = 0.0 if "crabnet" in row else 0.25
+        noise = hard * np.exp(own.normal(0, 0.3, n)) * own.choice([-1, 1], n)
+        noise = (np.bincount(formula, noise) / np.bincount(formula))[formula]
+        predicted = mean + sees * (true - mean) + noise
+        mae = test[ENERGY]["mae_mev_per_atom"] / 1000
+        # more noise until the error is the result's
+        for _ in range(100):
+            noise *= mae / np.abs(predicted - true).mean()
+            predicted = mean + sees * (true - mean) + noise
+        found[f"{ENERGY}.true"], found[f"{ENERGY}.predicted"] = true, predicted
+        if sees:
+            for name in ("permuted_any", "permuted_formula"):
+                found[f"{ENERGY}.{name}"] = mean + noise
+    if "crystal_system" in test:
+        true = np.arange(n) % 7
+        easy = np.argsort(np.argsort(hard + own.normal(0, 0.3, n)))
+        right = easy < round(n * test["crystal_system"]["accuracy_percent"] / 100)
+        found["crystal_system.true"] = true.astype(np.int16)
+        found["crystal_system.predicted"] = np.where(right, true, (true + 1) % 7).astype(np.int16)
+    return found
+
+
+def hash_of(result: dict) -> int:
+    """A number for a run and seed, the same in every process."""
+    return random.Random(f"{result['run']} {result['seed']}").getrandbits(32)
+
+
+def write_one(root: Path, result: dict, keep: bool = True) -> Path:
+    """Write a result, with predictions beside it if it is of a supervised run; its path."""
+    path = result_path(root, result["scale"], result["run"], result["seed"])
+    if keep and {ENERGY, "crystal_system"} & set(result["spec"]["targets"]):
+        kept = predictions.write(path.with_suffix(".npz"), make_predictions(result))
+        result = result | {"predictions": kept}
+    write_result(path, result)
+    return path
+
+
+def write_tree(
+    root: Path, scale: str = "mini", runs=ALL, seeds=(0, 1, 2), keep: bool = True
+) -> Path:
+    """Write a fabricated tree; returns its root. keep: with predictions."""
     for run in runs:
         for seed in seeds:
-            write_result(result_path(root, scale, run, seed), make(run, scale, seed))
+            write_one(root, make(run, scale, seed), keep)
     write_data_summary(data_path(root, scale), make_data(scale))
     return root

@@ -22,10 +22,15 @@ def _files(root):
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
 
 
-def test_json_is_copied_and_checkpoints_are_not(runs, tmp_path):
+def test_results_and_predictions_are_copied_and_checkpoints_are_not(runs, tmp_path):
     target = tmp_path / "results"
     assert {a.state for a in adopt(runs, target)} == {COPIED}
-    wanted = [f"mini/table2/{run}/seed{k}.json" for run in ("mxm", "none") for k in (0, 1)]
+    wanted = [
+        f"mini/table2/{run}/seed{k}.{kind}"
+        for run in ("mxm", "none")
+        for k in (0, 1)
+        for kind in ("json", "npz")
+    ]
     assert _files(target) == ["mini/data.json", *wanted]
     assert {a.state for a in adopt(runs, target)} == {UNCHANGED}
 
@@ -66,7 +71,8 @@ def test_what_does_not_belong_together_stops_everything(runs, tmp_path):
         path.write_text(changed)
         with pytest.raises(UserError, match=r"seed1\.json"):
             adopt(runs, target)
-        assert _files(target) == ["mini/data.json", "mini/table2/none/seed0.json"]
+        kept_files = ["seed0.json", "seed0.npz", "seed1.npz"]
+        assert _files(target) == ["mini/data.json", *(f"mini/table2/none/{f}" for f in kept_files)]
         path.write_text(kept)
 
 

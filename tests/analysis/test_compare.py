@@ -6,7 +6,6 @@ import fabricate
 import pytest
 
 from xxact.analysis import compare as k
-from xxact.analysis.provenance import Tree
 from xxact.experiments.result import result_path, write_result
 
 
@@ -40,7 +39,7 @@ def test_trees(whole, tmp_path):
     content = json.loads(path.read_text())
     content["metrics"]["final"]["test"]["crystal_system"]["accuracy_percent"] = 1.0
     write_result(path, content)
-    rows = k.compare(Tree(own, "mini"), Tree(whole, "mini"))
+    rows = k.compare(own, whole)
     verdicts = {(row.run, row.metric): row.verdict for row in rows}
     assert verdicts.pop(("table2/none", "final test, crystal_system")) == k.OUTSIDE
     assert set(verdicts.values()) == {k.SAME}
@@ -58,7 +57,7 @@ def test_other_data_is_named(whole, tmp_path):
     content["data"]["content_sha256"] = "c" * 64
     content["spec"]["epochs"] = 3
     write_result(path, content)
-    rows = k.compare(Tree(own, "mini"), Tree(whole, "mini"))
+    rows = k.compare(own, whole)
     assert {row.verdict for row in rows} == {k.OTHER_SPEC}
     assert "spec.epochs" in rows[0].remark
     assert "data (cccccccccccc" in rows[0].remark

@@ -4,10 +4,10 @@ import json
 
 import fabricate
 import pytest
-
-from xxact.analysis import cli, report
 from xxact.analysis.cells import view
 from xxact.analysis.crabnet_check import SCALE, table
+
+from xxact.analysis import cli, report
 from xxact.analysis.figures import BENCHMARKS, trees, write_scale
 from xxact.analysis.provenance import Tree
 from xxact.experiments.result import data_path, result_path, write_data_summary, write_result

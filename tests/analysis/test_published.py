@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 from pydantic import BaseModel
+from xxact.analysis.cells import view
 
 from xxact.analysis import render
-from xxact.analysis.cells import view
 from xxact.analysis.figures import BENCHMARKS, TABLES
 from xxact.analysis.provenance import Tree
 from xxact.analysis.published import parse, published

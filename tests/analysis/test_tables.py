@@ -9,11 +9,11 @@ from pathlib import Path
 
 import fabricate
 import pytest
+from xxact.analysis.cells import NOT_RUN, view
+from xxact.analysis.derived import costs, table4, table5
 
 from xxact.analysis import measures as m
 from xxact.analysis import render
-from xxact.analysis.cells import NOT_RUN, view
-from xxact.analysis.derived import costs, table4, table5
 from xxact.analysis.figures import TABLES
 from xxact.analysis.provenance import Tree
 from xxact.analysis.tables import table1, table2, table3

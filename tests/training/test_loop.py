@@ -12,7 +12,7 @@ import torch
 
 from xxact.errors import UserError
 from xxact.training import loop
-from xxact.training.loop import Training, evaluation_steps
+from xxact.training.loop import Training, evaluation_steps, training_rows
 from xxact.training.signals import Stopped
 from xxact.training.task import Supervised
 
@@ -165,6 +165,17 @@ def test_equal_steps_are_those_of_the_whole_training_part(make_spec, tiny_store,
     assert len(equal.train_rows) == len(fraction.train_rows) < 0.6 * len(whole.train_rows)
     rows = {row for step in range(equal.total) for row in equal.sampler.batch(step).rows}
     assert rows == set(equal.train_rows)
+
+
+def test_each_seed_trains_on_a_nested_subset_of_its_own(tiny_store):
+    small, large = (
+        [set(training_rows(tiny_store, fraction, seed)) for seed in (0, 1)]
+        for fraction in (0.3, 0.6)
+    )
+    assert small[0] != small[1]
+    assert all(a < b for a, b in zip(small, large, strict=True))
+    whole = [training_rows(tiny_store, 1.0, seed).tolist() for seed in (0, 1)]
+    assert whole[0] == whole[1] == tiny_store.indices("train").tolist()
 
 
 def test_weights_of_another_size_are_refused(make_spec, tiny_store, tmp_path, quiet):

@@ -1,4 +1,4 @@
-"""Copy finished results, JSON and predictions, from the runs into the committed results."""
+"""Copy finished results from the runs into the committed ones; checkpoints stay behind."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xxact.analysis.provenance import by_run
+from xxact.analysis.provenance import check_together, predictions_of
 from xxact.errors import UserError
 from xxact.experiments.result import (
-    Result,
     data_path,
     read_data_summary,
     read_result,
     result_files,
     scales,
 )
-from xxact.files import sha256_of, write_atomically
+from xxact.files import write_atomically
 
 COPIED = "copied"
 UNCHANGED = "unchanged"
@@ -34,7 +33,7 @@ class Adopted:
 def adopt(
     source: Path, target: Path, runs: Sequence[str] = (), overwrite: bool = False
 ) -> list[Adopted]:
-    """Copy every result whose run matches `runs` (all without any), and `data.json` of its scale.
+    """Copy every result whose run matches `runs` (all without any), its predictions and data.json.
 
     `runs` are names as `table2/none` or patterns as `table2/*`, with a scale in front if wanted
     (`mini/table2/*`). Every file is checked before the first is copied: a damaged one, one that
@@ -46,8 +45,7 @@ def adopt(
             raise UserError(
                 f"{source} holds no finished result" + (f" that matches {wanted}" if wanted else "")
             )
-    chosen = list(_chosen(source, runs))
-    pairs = [(path, target / path.relative_to(source)) for path in chosen]
+    pairs = [(path, target / path.relative_to(source)) for path in _chosen(source, runs)]
     differing = [to for path, to in pairs if to.exists() and to.read_bytes() != path.read_bytes()]
     if differing and not overwrite:
         shown = ", ".join(map(str, differing[:5])) + (" ..." if differing[5:] else "")
@@ -55,18 +53,10 @@ def adopt(
             f"{len(differing)} committed file(s) differ from those in {source}: {shown}. "
             "Name the runs to adopt, or add --overwrite to replace them"
         )
-    _check_together(pairs, target)
+    there = {path: path for scale in scales(target) for path in result_files(target, scale)}
+    there |= {to: path for path, to in pairs if path.suffix == ".json" and path.stem != "data"}
+    check_together((path, read_result(path)) for _, path in sorted(there.items()))
     return [_copy(path, to) for path, to in pairs]
-
-
-def _check_together(pairs: Sequence[tuple[Path, Path]], target: Path) -> None:
-    """`UserError` if `target` could not be read as a whole with the new files in it."""
-    for scale in {to.relative_to(target).parts[0] for _, to in pairs}:
-        there = {path: path for path in result_files(target, scale)}
-        own = [(path, to) for path, to in pairs if to.is_relative_to(target / scale)]
-        there |= {to: path for path, to in own if to.suffix == ".json"}
-        there.pop(data_path(target, scale), None)
-        by_run((path, read_result(path)) for _, path in sorted(there.items()))
 
 
 def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:
@@ -76,22 +66,13 @@ def _chosen(source: Path, runs: Sequence[str]) -> Iterator[Path]:
             result = read_result(path)
             names = (result.run, f"{scale}/{result.run}")
             if not runs or any(fnmatch.fnmatch(n, wanted) for n in names for wanted in runs):
-                found += [*_predictions(path, result), path]  # the JSON last: it names the other
+                # the result last: it names the other
+                found += [p for p in (predictions_of(path, result), path) if p]
         yield from found
         described = data_path(source, scale)
         if found and described.exists():
             read_data_summary(described)
             yield described
-
-
-def _predictions(path: Path, result: Result) -> list[Path]:
-    """The file of predictions that a result names; `UserError` if it is another one."""
-    if result.predictions is None:
-        return []
-    file = path.with_name(result.predictions.file)
-    if not file.exists() or sha256_of(file) != result.predictions.sha256:
-        raise UserError(f"{file} is not the file that {path} names: train that run again")
-    return [file]
 
 
 def _copy(path: Path, to: Path) -> Adopted:

@@ -1,247 +1,337 @@
 """The paper's conclusions as statements that our results can contradict.
 
-A statement is a list of comparisons "this is better than that". A comparison is decided only where
-the difference of the means exceeds the spread over seeds, the root of the sum of both variances,
-and chance alone would give one as large in less than 5 % of cases (Welch's t-test); with a single
-seed on either side there is no spread and nothing is decided.
+A statement is a list of comparisons "this is better than that", each with the uncertainty of seeds
+and test samples (see `inference`). Everything is read from the last weights, or at a stated share
+of the training: "best on test" would favour whatever fluctuates more.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
-from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
-from scipy import stats
+import numpy as np
 
-from xxact.analysis import measures as m
-from xxact.analysis import scaling
-from xxact.analysis.derived import EMBEDDED_RUNS
-from xxact.analysis.measures import Measure
-from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import PRETRAINING_LABELS
-from xxact.data.targets import CRYSTAL_SYSTEMS
+from xxact.analysis import frame, scaling
+from xxact.analysis.inference import (
+    Effect,
+    Estimate,
+    combined,
+    difference,
+    holm,
+    log_slope,
+    of_scores,
+)
+from xxact.analysis.quantities import BASELINE, ENERGY, PROGRESS, SYSTEM
+from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
+from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
+
+if TYPE_CHECKING:
+    from xxact.analysis.render import Source
 
 HOLDS = "holds"
 FAILS = "does not hold"
 UNDECIDED = "undecided"
 NOT_RUN = "not run"
-VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
-
-#: Probability of deciding a comparison, or of refuting a statement, where there is no difference.
+#: Probability of one wrong verdict or more among the statements of a scale.
 LEVEL = 0.05
-
 RULE = (
-    "A comparison is decided only where the difference of the means exceeds the spread over seeds "
-    "(root of the sum of both variances) and Welch's t-test gives p < 0.05; with one seed on a "
-    "side it stays undecided. A statement holds if all its comparisons hold. It does not hold if "
-    "one of its k comparisons does not with p < 0.05 / k: of many, some fail by chance."
+    "Each comparison has the uncertainty of seeds and of test samples together (two crossed random "
+    "factors; samples paired between the models, samples of one formula drawn together). A "
+    "statement holds if every one of its comparisons does, and does not hold if one of its k fails "
+    "at 1/k of the level. All statements of a scale together are wrong with a probability of at "
+    f"most {LEVEL:.0%} (Holm). Read from the last weights. With one seed on a side a verdict is "
+    "about these runs, not about training again. Without kept predictions, as for values during "
+    "training, samples are not paired: accuracies and silhouettes have the largest variance that "
+    "their mean allows, absolute errors a spread as large as their mean."
 )
+_TARGETS = {ENERGY: "formation energy", SYSTEM: "crystal system"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Is `better` better than `worse`? Both as one number per seed, empty when not run."""
+    """Is `better` better than `worse`? None: not run, or nothing was recorded."""
 
     label: str
-    better: tuple[float, ...]
-    worse: tuple[float, ...]
-    higher_is_better: bool
+    better: Estimate | None
+    worse: Estimate | None
     unit: str = ""
+    higher_is_better: bool = True
+
+    @cached_property
+    def effect(self) -> Effect | None:
+        """How much better, in `unit`; negative where it is worse."""
+        if self.better is None or self.worse is None:
+            return None
+        sides = (self.better, self.worse)
+        return difference(*(sides if self.higher_is_better else sides[::-1]))
 
     @property
-    def verdict(self) -> str:
-        """One of `VERDICTS`."""
-        if not self.better or not self.worse:
-            return NOT_RUN
-        if self.p >= LEVEL or abs(self._difference) <= self._spread:
-            return UNDECIDED
-        return HOLDS if (self._difference > 0) == self.higher_is_better else FAILS
-
-    @property
-    def p(self) -> float:
-        """Two-sided p of Welch's t-test; 1 where a side has fewer than two seeds."""
-        if len(self.better) < 2 or len(self.worse) < 2:
-            return 1.0
-        if self._spread == 0:
-            return 0.0 if self._difference else 1.0
-        sides = ((fmean(side), stdev(side), len(side)) for side in (self.better, self.worse))
-        return float(stats.ttest_ind_from_stats(*chain(*sides), equal_var=False).pvalue)
-
-    @property
-    def _difference(self) -> float:
-        return fmean(self.better) - fmean(self.worse)
-
-    @property
-    def _spread(self) -> float:
-        return math.hypot(stdev(self.better), stdev(self.worse))
+    def kept(self) -> bool:
+        """Whether both sides kept their predictions."""
+        sides = (self.better, self.worse)
+        return all(side is not None and side.values is not None for side in sides)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper and the comparisons that it amounts to."""
+    """A statement of the paper, the comparisons that it amounts to, and what came out.
+
+    level: what its own p has to be below to be decided, given the other statements. runs: what it
+    was judged by.
+    """
 
     key: str
     statement: str
     comparisons: tuple[Comparison, ...]
+    adjusted_p: float = 1.0
+    level: float = LEVEL / 2
+    runs: tuple[str, ...] = ()
+
+    @property
+    def effects(self) -> list[Effect]:
+        """Of the comparisons that were run."""
+        return [c.effect for c in self.comparisons if c.effect is not None]
+
+    @property
+    def p_holds(self) -> float:
+        """All of them must hold: the weakest one counts. 1 where one was not run."""
+        effects = self.effects
+        whole = len(effects) == len(self.comparisons)
+        return max(effect.p(1) for effect in effects) if whole else 1.0
+
+    @property
+    def p_fails(self) -> float:
+        """One failing is enough, but of k some do by chance."""
+        k = len(self.comparisons)
+        return min([1.0, *(k * effect.p(-1) for effect in self.effects)])
+
+    @property
+    def p(self) -> float:
+        """Of the likelier of both verdicts, two-sided."""
+        return min(1.0, 2 * min(self.p_holds, self.p_fails))
 
     @property
     def verdict(self) -> str:
-        """Fails if a comparison fails beyond what one of so many would; holds only if all hold."""
-        level = LEVEL / len(self.comparisons)
-        if any(c.verdict == FAILS and c.p < level for c in self.comparisons):
-            return FAILS
-        found = {comparison.verdict for comparison in self.comparisons}
-        if NOT_RUN in found:
-            return NOT_RUN
-        return HOLDS if found == {HOLDS} else UNDECIDED
+        """`HOLDS`, `FAILS`, `UNDECIDED` or `NOT_RUN`."""
+        if self.adjusted_p < LEVEL:
+            return HOLDS if self.p_holds < self.p_fails else FAILS
+        return UNDECIDED if len(self.effects) == len(self.comparisons) else NOT_RUN
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether the verdict is about these runs alone."""
+        return any(effect.one_seed for effect in self.effects)
+
+    @property
+    def remark(self) -> str:
+        """What has to be said beside the verdict."""
+        if self.verdict == UNDECIDED:
+            return self._would_decide()
+        if self.verdict == NOT_RUN:
+            return ""
+        words = ["these runs: one seed"] if self.one_seed else []
+        if not all(c.kept for c in self.comparisons):
+            words.append("no predictions kept")
+        return "; ".join(words)
+
+    def _would_decide(self) -> str:
+        """The test samples or the seeds that would decide it at the differences seen."""
+        against = [effect for effect in self.effects if effect.difference < 0]
+        if against:
+            level = self.level / len(self.comparisons)
+            return min(effect.would_decide(level) for effect in against)[1]
+        return max(effect.would_decide(self.level) for effect in self.effects)[1]
 
 
-def _values(tree: Tree, runs: Sequence[str], measure: Measure) -> tuple[float, ...]:
-    """One number per seed; empty where a run is missing or a seed has no number."""
-    value = m.aggregate([tree.results(run) for run in runs], measure)
-    return tuple(value.numbers) if value and value.mean is not None else ()
+class Evidence:
+    """Estimates from the results of one scale: kept predictions where there are, scores elsewhere.
+
+    asked: the runs that something was read of.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        loaded = frame.load_predictions(source.root, source.scale)
+        self._kept = dict(iter(loaded.groupby(["run", "target"], sort=False)))
+        self.asked: list[str] = []
+
+    def score(self, run: str, quantity: str) -> Estimate | None:
+        """A score of `quantities` as a mean over its samples."""
+        self.asked.append(run)
+        value = self._source.values.get((run, quantity))
+        if value is None or value["mean"] != value["mean"]:
+            return None
+        lowest, highest = 0.0, math.inf
+        if value["target"] == SYSTEM:
+            highest = 100.0
+        elif quantity.endswith("/mean"):
+            lowest, highest = -1.0, 1.0
+        return of_scores(value["values"], int(value["n"]), lowest, highest)
+
+    def final(self, run: str, target: str) -> Estimate | None:
+        """The test score of the last weights, sample by sample where predictions were kept."""
+        self.asked.append(run)
+        if (run, target) not in self._kept:
+            return self.score(run, f"{target}/final")
+        errors, groups, _ = self._samples(run, target)
+        return Estimate(errors.mean(1), errors, groups)
+
+    def accuracy(self, run: str, system: str) -> Estimate | None:
+        """The accuracy of one crystal system, as a mean over all samples."""
+        self.asked.append(run)
+        if (run, SYSTEM) not in self._kept:
+            return self.score(run, f"accuracy/{system}")
+        correct, groups, true = self._samples(run, SYSTEM)
+        own = true == CRYSTAL_SYSTEMS.index(system)
+        if not own.any():
+            return None
+        mean = correct[:, own].mean(1)
+        values = mean[:, None] + own * (correct - mean[:, None]) / own.mean()
+        return Estimate(mean, values, groups)
+
+    def _samples(self, run: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Errors or correctness (K, n) in the score's unit; formula (n,); truth (n,); by id."""
+        kept = self._kept[run, target]
+        wide = kept.pivot(index="id", columns="seed", values="predicted").sort_index()
+        first = kept.drop_duplicates("id").set_index("id").loc[wide.index]
+        predicted, true = wide.to_numpy(float).T, first["true"].to_numpy(float)
+        if target == CRYSTAL_SYSTEM.name:
+            found = 100.0 * (predicted == true)
+        else:
+            unit = Target(target, UNITS.get(target, ""))
+            found = unit.metric_factor * np.abs(predicted - true)
+        return found, first["formula"].to_numpy(), true
 
 
-def _scores(
-    tree: Tree, label: str, better: str, worse: str, target: str, measure: Measure
-) -> Comparison:
-    """Compare one measure of a target between two runs."""
-    higher = target == m.SYSTEM
-    unit = "%" if higher else "meV/atom"
-    values = (_values(tree, [run], measure) for run in (better, worse))
-    return Comparison(label, *values, higher, unit)
+def _scores(label: str, target: str, better: Estimate | None, worse: Estimate | None) -> Comparison:
+    is_class = target == SYSTEM
+    label = f"{_TARGETS[target]}: {label}"
+    return Comparison(label, better, worse, "%" if is_class else "meV/atom", is_class)
 
 
-_TARGET_LABELS = {m.ENERGY: "formation energy", m.SYSTEM: "crystal system"}
-
-
-def fusion(tree: Tree) -> Iterator[Claim]:
-    """Bimodal against each modality alone, best on test."""
-
-    def against(model: str, label: str) -> Iterator[Comparison]:
-        for target, suffix in ((m.ENERGY, "energy"), (m.SYSTEM, "system")):
-            yield _scores(
-                tree,
-                f"{_TARGET_LABELS[target]}: bimodal (table2/none) better than {label}",
-                "table2/none",
-                f"table1/{model}_{suffix}",
-                target,
-                m.test_score(target, "best"),
-            )
-
-    comparisons = (*against("crabnet", "composition alone"), *against("xrd", "XRD alone"))
+def fusion(evidence: Evidence) -> Iterator[Claim]:
+    """Bimodal against each modality alone."""
+    comparisons = tuple(
+        _scores(
+            f"bimodal ({BASELINE}) better than {label}",
+            target,
+            evidence.final(BASELINE, target),
+            evidence.final(f"table1/{model}_{suffix}", target),
+        )
+        for model, label in {"crabnet": "composition alone", "xrd": "XRD alone"}.items()
+        for target, suffix in {ENERGY: "energy", SYSTEM: "system"}.items()
+    )
     yield Claim("fusion", "Fusion beats both unimodal models on both targets", comparisons)
 
 
-def pretraining(tree: Tree) -> Iterator[Claim]:
-    """Each pretraining against none, at 5, 15 and 25 % of training and at the best."""
-    for key, label in PRETRAINING_LABELS.items():
-        if key == "none":
-            continue
-        comparisons = tuple(
+def pretraining(evidence: Evidence) -> Iterator[Claim]:
+    """Each pretraining against none, early in training and at its end."""
+    pretrained = {key: label for key, label in PRETRAINING_LABELS.items() if key != "none"}
+    for key, label in pretrained.items():
+        early = tuple(
             _scores(
-                tree,
-                f"{_TARGET_LABELS[target]} at {progress:.0%} of training: better than none",
-                f"table2/{key}",
-                "table2/none",
+                f"at {share:.0%} of training better than none",
                 target,
-                m.score_at(target, progress),
+                *(evidence.score(run, f"{target}/{at}") for run in (f"table2/{key}", BASELINE)),
             )
-            for progress in (0.05, 0.15, 0.25)
-            for target in _TARGET_LABELS
+            for at, share in PROGRESS.items()
+            for target in _TARGETS
         )
-        statement = f"{label} pretraining beats none at 5, 15 and 25 % of training"
-        yield Claim(f"early_{key}", statement, comparisons)
-    for key, label in PRETRAINING_LABELS.items():
-        if key == "none":
-            continue
-        comparisons = tuple(
+        yield Claim(
+            f"early_{key}", f"{label} pretraining beats none at 5, 15 and 25 % of training", early
+        )
+    for key, label in pretrained.items():
+        late = tuple(
             _scores(
-                tree,
-                f"{name}, best on test: better than none",
-                f"table2/{key}",
-                "table2/none",
+                "better than none",
                 target,
-                m.test_score(target, "best"),
+                *(evidence.final(run, target) for run in (f"table2/{key}", BASELINE)),
             )
-            for target, name in _TARGET_LABELS.items()
+            for target in _TARGETS
         )
-        statement = f"{label} pretraining also improves the best value"
-        yield Claim(f"best_{key}", statement, comparisons)
+        yield Claim(f"final_{key}", f"{label} pretraining also improves the final value", late)
 
 
-def scaling_claims(tree: Tree) -> Iterator[Claim]:
+def scaling_claims(evidence: Evidence) -> Iterator[Claim]:
     """Exponents and gaps, at equal epochs as in the paper and at equal steps."""
     for control, label in scaling.CONTROLS.items():
-        exponents = [
-            tuple(scaling.exponents_by_seed(scaling.points(tree, model, control)).values())
-            for model in ("xxact", "crabnet")
-        ]
-        comparison = Comparison(
-            "scaling exponent: bimodal more negative than composition alone", *exponents, False
-        )
+        sizes = scaling.sizes(control)
+        laws = {model: _shared([evidence.final(scaling.run_name(model, s, control), ENERGY)
+                                for s in sizes]) for model in scaling.MODELS}  # fmt: skip
+        millions = [scaling.SIZES[size] for size in sizes]
+        slopes = {model: log_slope(millions, law) if law else None for model, law in laws.items()}
         yield Claim(
             f"exponent{control}",
             f"The bimodal model gains more from data: its scaling exponent is steeper ({label})",
-            (comparison,),
+            (
+                Comparison(
+                    "scaling exponent: bimodal more negative than composition alone",
+                    slopes["xxact"],
+                    slopes["crabnet"],
+                    higher_is_better=False,
+                ),
+            ),
         )
-        gaps = [
-            _values(tree, [scaling.run_name(k, size, control) for k in scaling.MODELS], scaling.gap)
-            for size in ("4500k", "1000k")
-        ]
-        comparison = Comparison("gap at full size larger than at 1/4.5", *gaps, True, "meV/atom")
+        gaps = []
+        for size in ("4500k", "1000k"):
+            runs = [scaling.run_name(model, size, control) for model in ("crabnet", "xxact")]
+            both = _shared([evidence.final(run, ENERGY) for run in runs])
+            gaps.append(combined([1, -1], both) if both else None)
         yield Claim(
             f"gap{control}",
             f"The gap between composition alone and bimodal widens with data ({label})",
-            (comparison,),
+            (Comparison("gap at full size larger than at 1/4.5", *gaps, "meV/atom"),),
         )
 
 
-def silhouettes(tree: Tree) -> Iterator[Claim]:
+def _shared(estimates: Sequence[Estimate | None]) -> list[Estimate] | None:
+    """The estimates over the seeds that all have (the first ones); None where one is missing."""
+    if any(estimate is None for estimate in estimates):
+        return None
+    k = min(len(estimate.by_seed) for estimate in estimates)
+    return [
+        replace(e, by_seed=e.by_seed[:k], values=None if e.values is None else e.values[:k])
+        for e in estimates
+    ]
+
+
+def silhouettes(evidence: Evidence) -> Iterator[Claim]:
     """Unimodal, bimodal, pretrained, in both spaces."""
-
-    def compare(space: str, better: str, worse: str) -> Comparison:
-        measure = m.silhouette(space, "mean")
-        values = (_values(tree, [EMBEDDED_RUNS[k][1]], measure) for k in (better, worse))
-        label = f"{EMBEDDED_RUNS[better][0]} above {EMBEDDED_RUNS[worse][0]}"
-        return Comparison(label, *values, True)
-
+    pairs = [("none", "crabnet"), ("none", "xrd")]
+    pairs += [(key, "none") for key in PRETRAINING_LABELS if key != "none"]
     for space, label in {"embedding": "embedding space", "projection": "2-D projection"}.items():
-        pairs = [("none", "crabnet"), ("none", "xrd")]
-        pairs += [(key, "none") for key in PRETRAINING_LABELS if key != "none"]
-        yield Claim(
-            f"silhouette_{space}",
-            f"Silhouettes rise from unimodal to bimodal to pretrained ({label})",
-            tuple(compare(space, *pair) for pair in pairs),
+        comparisons = tuple(
+            Comparison(
+                f"{EMBEDDED_RUNS[better][0]} above {EMBEDDED_RUNS[worse][0]}",
+                *(evidence.score(EMBEDDED_RUNS[k][1], f"{space}/mean") for k in (better, worse)),
+            )
+            for better, worse in pairs
         )
+        statement = f"Silhouettes rise from unimodal to bimodal to pretrained ({label})"
+        yield Claim(f"silhouette_{space}", statement, comparisons)
 
 
-def cubic(tree: Tree) -> Iterator[Claim]:
+def cubic(evidence: Evidence) -> Iterator[Claim]:
     """Cubic against the system that comes closest, for each model of Table 4."""
-
-    def accuracy(run: str, system: str) -> tuple[float, ...]:
-        return _values(tree, [run], m.class_accuracy(system))
-
     comparisons = []
     for key, (name, run) in EMBEDDED_RUNS.items():
         if key == "crabnet":
             continue
-        others = {s: accuracy(run, s) for s in CRYSTAL_SYSTEMS if s != "cubic"}
-        measured = {s: values for s, values in others.items() if values}
-        label = f"{name}: cubic above every other system"
-        closest: tuple[float, ...] = ()
-        if measured:
-            system = max(measured, key=lambda s: fmean(measured[s]))
-            closest = measured[system]
-            label += f" (closest: {system})"
-        comparisons.append(Comparison(label, accuracy(run, "cubic"), closest, True, "%"))
+        others = {s: evidence.accuracy(run, s) for s in CRYSTAL_SYSTEMS if s != "cubic"}
+        measured = {system: found for system, found in others.items() if found}
+        closest = max(measured, key=lambda s: measured[s].mean, default=None)
+        label = f"{name}: cubic above every other system (closest: {closest})"
+        sides = evidence.accuracy(run, "cubic"), measured.get(closest)
+        comparisons.append(Comparison(label, *sides, "%"))
     yield Claim("cubic", "Cubic crystals are the easiest to classify", tuple(comparisons))
 
 
-GROUPS: tuple[Callable[[Tree], Iterator[Claim]], ...] = (
+GROUPS: tuple[Callable[[Evidence], Iterator[Claim]], ...] = (
     fusion,
     pretraining,
     scaling_claims,
@@ -250,6 +340,20 @@ GROUPS: tuple[Callable[[Tree], Iterator[Claim]], ...] = (
 )
 
 
-def claims(tree: Tree) -> list[Claim]:
-    """Every statement, evaluated on one tree."""
-    return [claim for group in GROUPS for claim in group(tree)]
+def claims(source: Source) -> list[Claim]:
+    """Every statement, decided together on the results of one scale."""
+    evidence = Evidence(source)
+    found = []
+    for claim in chain.from_iterable(group(evidence) for group in GROUPS):
+        # a group is a generator: what was asked for since the last claim is this one's
+        found.append(replace(claim, runs=tuple(dict.fromkeys(evidence.asked))))
+        evidence.asked.clear()
+    # what has nothing to test takes nothing from the others
+    tested = [claim for claim in found if claim.effects]
+    adjusted = holm([claim.p for claim in tested])
+    ranks = {id(c): rank for rank, c in enumerate(sorted(tested, key=lambda c: c.p))}
+    decided = {
+        id(claim): replace(claim, adjusted_p=p, level=LEVEL / 2 / (len(tested) - ranks[id(claim)]))
+        for claim, p in zip(tested, adjusted, strict=True)
+    }
+    return [decided.get(id(claim), claim) for claim in found]

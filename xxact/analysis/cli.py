@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 
 RESULTS = Path("results")
@@ -61,8 +60,10 @@ def _add_trees(parser: argparse.ArgumentParser) -> None:
 
 def _pair(options: argparse.Namespace) -> tuple[Path, Path | None]:
     """The committed tree, and the tree of one's own if --results names another."""
-    same = options.results.resolve() == options.committed.resolve()
-    return options.committed, None if same else options.results
+    from xxact.analysis.provenance import tree_root
+
+    committed, shown = tree_root(options.committed), tree_root(options.results)
+    return committed, None if shown.resolve() == committed.resolve() else shown
 
 
 def _figures(options: argparse.Namespace) -> int:
@@ -70,8 +71,7 @@ def _figures(options: argparse.Namespace) -> int:
     from xxact.analysis import figures, render
 
     written = []
-    for committed, yours in figures.trees(*_pair(options)):
-        done = figures.write_scale(committed, yours, options.out or options.results)
+    for done in figures.write_all(*_pair(options), options.out or options.results):
         written.append(done)
         table2 = [view for view in done.views if view.table.key == "table2"]
         print(render.terminal((table2 or done.views)[0]), end="\n\n")
@@ -85,8 +85,7 @@ def _report(options: argparse.Namespace) -> int:
     """Write every table, figure and the page that holds them."""
     from xxact.analysis import figures, report
 
-    trees = list(figures.trees(*_pair(options)))
-    path, written = report.write_report(trees, options.out or options.results)
+    path, written = report.write_report(*_pair(options), options.out or options.results)
     for done in written:
         _print_written(done)
     print(f"wrote {path}")
@@ -96,34 +95,21 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _print_written(done) -> None:
-    for line in _grouped([*done.tables, *(p for paths in done.figures.values() for p in paths)]):
-        print(f"wrote {line}")
-    missing = done.missing
-    if missing:
-        print(f"not run at scale {done.scale}: {len(missing)} cells and figures")
-    print()
-
-
-def _grouped(paths: Iterable[Path]) -> list[str]:
-    """`table1.{md,csv,tex}` for files that differ in their suffix alone."""
     suffixes: dict[Path, list[str]] = {}
-    for path in paths:
+    for path in [*done.tables, *(p for paths in done.figures.values() for p in paths)]:
         suffixes.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
-    return [f"{stem}.{{{','.join(found)}}}" for stem, found in suffixes.items()]
+    for stem, found in suffixes.items():
+        print(f"wrote {stem}.{{{','.join(found)}}}")
+    if done.missing:
+        print(f"not run at scale {done.scale}: {len(done.missing)} cells and figures")
+    print()
 
 
 def _compare(options: argparse.Namespace) -> int:
     """Print each score of the rerun beside the committed one; exit code 1 if any disagrees."""
     from xxact.analysis import compare
-    from xxact.analysis.provenance import Tree, ordered_scales
-    from xxact.errors import UserError
 
-    scales = ordered_scales(options.rerun)
-    if not scales:
-        raise UserError(f"{options.rerun} holds no finished result to compare")
-    rows = []
-    for scale in scales:
-        rows += compare.compare(Tree(options.rerun, scale), Tree(options.committed, scale))
+    rows = compare.compare(options.rerun, options.committed)
     print(compare.render(rows))
     return int(any(row.verdict in (compare.OUTSIDE, compare.OTHER_SPEC) for row in rows))
 

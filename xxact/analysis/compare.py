@@ -1,8 +1,4 @@
-"""Does a rerun agree with the committed results? Number by number, within the spread over seeds.
-
-The numbers are the scores of each run by target: of the last weights on validation and test, the
-best on test, and those of the evaluation that was best on validation.
-"""
+"""Does a rerun agree with what is committed? Judged score by score by the spread over seeds."""
 
 from __future__ import annotations
 
@@ -10,11 +6,12 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from xxact.analysis import measures as m
-from xxact.analysis.provenance import Tree, spec_differences
+from xxact.analysis import frame
+from xxact.analysis.provenance import read_tree, spec_differences
 from xxact.analysis.render import mean_and_std
-from xxact.experiments.result import Result, Scores
+from xxact.experiments.result import Result
 
 SAME = "identical"
 WITHIN = "within spread"
@@ -22,6 +19,7 @@ OUTSIDE = "outside spread"
 NO_SPREAD = "no spread to judge by"
 ABSENT = "not run there"
 OTHER_SPEC = "not comparable"
+VERDICTS = (SAME, WITHIN, OUTSIDE, NO_SPREAD, ABSENT, OTHER_SPEC)
 
 RULE = (
     "Difference: rerun less committed over the seeds that both have (over all if they share none). "
@@ -77,58 +75,54 @@ class Row:
         return statistics.fmean(own) - statistics.fmean(other)
 
 
-def _scores(result: Result) -> Iterator[tuple[str, Scores]]:
-    """The scores of a run that are compared, by name."""
-    metrics = result.metrics
-    yield "final validation", metrics.final.validation or {}
-    yield "final test", metrics.final.test or {}
-    yield "best on test", metrics.best_on_test or {}
-    yield "selected test", (metrics.selected and metrics.selected.test) or {}
+def compare(rerun: Path, committed: Path) -> list[Row]:
+    """One row per score of the rerun."""
+    there = dict(_numbers(committed))
+    remarks = _remarks(rerun, committed)
+    return [
+        Row(*key, values, there.get(key, {}), remarks.get(key[:2], ""))
+        for key, values in _numbers(rerun)
+    ]
 
 
-def _numbers(results: tuple[Result, ...]) -> dict[tuple[str, str], dict[int, float]]:
-    """(name, unit) -> seed -> number."""
-    found: dict[tuple[str, str], dict[int, float]] = {}
-    for result in results:
-        for reading, scores in _scores(result):
-            for target, score in scores.items():
-                for metric, value in score.items():
-                    if metric == "n" or value is None:
-                        continue
-                    trained = target != "objective"
-                    name = f"{reading}, {target if trained else metric}"
-                    unit = m.unit_of(target, metric) if trained else ""
-                    found.setdefault((name, unit), {})[result.seed] = value
+def _numbers(root: Path) -> Iterator[tuple[tuple[str, str, str, str], dict[int, float]]]:
+    """(scale, run, name, unit) and the number of each seed."""
+    scores = frame.load(root).dropna(subset="value")
+    scores = scores[scores["split"].isin(["validation", "test"])]
+    keys = ["scale", "run", "reading", "split", "target", "metric", "unit"]
+    for (scale, run, reading, split, target, metric, unit), own in scores.groupby(keys, sort=False):
+        what = metric if target == "objective" else target
+        name = f"{reading} {split}" if reading != "best_on_test" else "best on test"
+        yield (
+            (scale, run, f"{name}, {what}", unit),
+            dict(zip(own["seed"], own["value"], strict=True)),
+        )
+
+
+def _remarks(rerun: Path, committed: Path) -> dict[tuple[str, str], str]:
+    """(scale, run) -> in what the spec or the data of both sides differ."""
+    others = {(result.scale, result.run): result for result in reversed(read_tree(committed))}
+    found = {}
+    for own in reversed(read_tree(rerun)):
+        key = own.scale, own.run
+        if key in others:
+            found[key] = ", ".join(_differences(own, others[key]))
     return found
 
 
-def compare(rerun: Tree, committed: Tree) -> list[Row]:
-    """One row per score of the rerun."""
-    rows = []
-    for run in rerun.runs:
-        own, other = rerun.results(run), committed.results(run)
-        remark = _remark(own[0], other[0]) if other else ""
-        there = _numbers(other)
-        for (metric, unit), values in _numbers(own).items():
-            row = Row(rerun.scale, run, metric, unit, values, there.get((metric, unit), {}), remark)
-            rows.append(row)
-    return rows
-
-
-def _remark(own: Result, other: Result) -> str:
-    differing = spec_differences(own, other)
+def _differences(own: Result, other: Result) -> Iterator[str]:
+    yield from spec_differences(own, other)
     if own.data.content_sha256 != other.data.content_sha256:
         mine, theirs = own.data.content_sha256[:12], other.data.content_sha256[:12]
-        differing.append(f"data ({mine} and {theirs})")
-    return ", ".join(differing)
+        yield f"data ({mine} and {theirs})"
 
 
 def render(rows: list[Row]) -> str:
     """The comparison as text, one line a number, and a summary."""
     lines, run = [], None
     for row in rows:
-        if row.run != run:
-            run = row.run
+        if (row.scale, row.run) != run:
+            run = row.scale, row.run
             remark = f": differs in {row.remark}" if row.remark else ""
             lines.append(f"{row.scale} {row.run}{remark}")
         committed = _text(row.committed, row.unit) if row.committed else "-"
@@ -141,9 +135,6 @@ def render(rows: list[Row]) -> str:
     counts = {v: sum(row.verdict == v for row in rows) for v in VERDICTS}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     return "\n".join([*lines, "", f"{len(rows)} numbers: {summary or 'nothing to compare'}", RULE])
-
-
-VERDICTS = (SAME, WITHIN, OUTSIDE, NO_SPREAD, ABSENT, OTHER_SPEC)
 
 
 def _text(values: dict[int, float], unit: str) -> str:

@@ -1,56 +1,50 @@
-"""Every table and figure of one scale, written into folders."""
+"""Every table, figure and verdict of every scale, written into folders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xxact.analysis import confusion, crabnet_check, render, scaling
-from xxact.analysis.cells import View, view
-from xxact.analysis.curves import RUNS as CURVE_RUNS
-from xxact.analysis.curves import figure6
-from xxact.analysis.derived import EMBEDDED_RUNS, costs, table4, table5, unseen
-from xxact.analysis.distributions import ERROR_RUNS, error_by_element, figure4, figure5
-from xxact.analysis.embeddings import figure2
-from xxact.analysis.provenance import Tree, ordered_scales
-from xxact.analysis.scaling import figure3
-from xxact.analysis.tables import table1, table2, table3
+from xxact.analysis import frame, render, tables
+from xxact.analysis.claims import Claim, claims
+from xxact.analysis.plots import FIGURES, Figure
+from xxact.analysis.provenance import ordered_scales, read_tree, tree_root
+from xxact.analysis.quantities import quantities
+from xxact.analysis.render import Source, View
 from xxact.errors import UserError
+from xxact.files import write_atomically
 
-#: Scale that must be complete, and that is shown when there is no result at all.
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Scale that must be complete.
 HOME_SCALE = "mini"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure, what it shows, how it is drawn (an empty list: its data is missing), from what."""
-
-    key: str
-    title: str
-    draw: Callable[[Tree, Tree | None, Path], list[Path]]
-    runs: tuple[str, ...]
-
-
-_ANY_RUN = ("table2/none",)
-_EMBEDDED = tuple(run for _, run in EMBEDDED_RUNS.values())
-FIGURES = (
-    Figure("figure2", "Figure 2: embeddings in two dimensions", figure2, _EMBEDDED),
-    Figure("figure3", "Figure 3: error against training-set size", figure3, scaling.RUNS),
-    Figure("figure4", "Figure 4: crystal systems, train and test", figure4, _ANY_RUN),
-    Figure("figure5", "Figure 5: elements, train and test", figure5, _ANY_RUN),
-    Figure("figure6", "Figure 6: training curves", figure6, CURVE_RUNS),
-    Figure("confusion", "Confusion of crystal systems (to Table 4)", confusion.figure, _EMBEDDED),
-    Figure("error_by_element", "Error by element", error_by_element, tuple(ERROR_RUNS)),
-)
-TABLES = (table1, table2, table3, table4, table5, unseen, scaling.table)
+TABLES = ("table1", "table2", "table3", "table4", "table5", "pattern", "unseen", "scaling")
 #: A scale that is a benchmark of its own: it has these tables, no figure and no statement.
-BENCHMARKS = {crabnet_check.SCALE: (crabnet_check.table,)}
+BENCHMARKS = {"aflow": ("crabnet_check",)}
+#: How a table is written -> its text.
+FORMATS = {".md": render.markdown, ".csv": render.csv_text, ".tex": render.latex}
 
 
-def figures_of(scale: str) -> tuple[Figure, ...]:
-    """The figures that a scale has."""
-    return () if scale in BENCHMARKS else FIGURES
+class Results:
+    """All that is under one root, read once."""
+
+    def __init__(self, root: Path) -> None:
+        read_tree(root)
+        self.root = root
+        self._runs, self._values = frame.load_runs(root), quantities(root)
+
+    def of(self, scale: str) -> pd.DataFrame:
+        """The quantities of a scale, empty where it was not run."""
+        found = self._values.get(scale)
+        return next(iter(self._values.values())).iloc[:0] if found is None else found
+
+    def source(self, scale: str) -> Source:
+        """What tables read of a scale."""
+        return Source(self.root, scale, self.of(scale), self._runs[self._runs["scale"] == scale])
 
 
 @dataclass
@@ -59,52 +53,64 @@ class Written:
 
     scale: str
     views: list[View]
+    claims: list[Claim]
     tables: list[Path] = field(default_factory=list)
     figures: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
+    def declared_figures(self) -> tuple[Figure, ...]:
+        """The figures that the scale has."""
+        return () if self.scale in BENCHMARKS else FIGURES
+
+    @property
+    def shown(self) -> Source:
+        """The results that figures and verdicts are about."""
+        return self.views[0].shown
+
+    @cached_property
     def missing(self) -> list[str]:
         """Cells and figures without data."""
-        cells = [cell for v in self.views for cell in v.missing()]
-        return cells + [f.title for f in figures_of(self.scale) if not self.figures.get(f.key)]
+        cells = [cell for view in self.views for cell in view.missing()]
+        return cells + [f.title for f in self.declared_figures if not self.figures.get(f.key)]
+
+    @property
+    def missing_runs(self) -> list[str]:
+        """The runs without a result that some cell waits for."""
+        return sorted(set().union(*(view.missing_runs() for view in self.views)))
 
 
-def trees(committed: Path, yours: Path | None) -> Iterator[tuple[Tree, Tree | None]]:
-    """The trees of each scale that the shown one has; at least the home scale."""
-    for scale in ordered_scales(yours or committed) or [HOME_SCALE]:
-        yield Tree(committed, scale), Tree(yours, scale) if yours else None
+def write_all(committed: Path, yours: Path | None, out: Path) -> Iterator[Written]:
+    """Write the tables and figures of each scale that the shown results have.
+
+    Figures and verdicts are about `yours` where it is given.
+    """
+    results = {"committed": Results(committed)} | ({"yours": Results(yours)} if yours else {})
+    shown = list(results.values())[-1]
+    for scale in ordered_scales(tree_root(shown.root)):
+        sources = {name: each.source(scale) for name, each in results.items()}
+        views = [View(table, scale, sources) for table in _tables(scale, sources)]
+        found = [] if scale in BENCHMARKS else claims(list(sources.values())[-1])
+        written = Written(scale, views, found)
+        for view in views:
+            for suffix, text in FORMATS.items():
+                path = out / "tables" / scale / f"{view.table.key}{suffix}"
+                write_atomically(path, text(view).encode("utf-8"))
+                written.tables.append(path)
+        beside = committed if yours else None
+        for figure in written.declared_figures:
+            folder = out / "figures" / scale
+            for suffix in (".png", ".pdf"):
+                (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
+            written.figures[figure.key] = figure.draw(shown.root, scale, folder, beside)
+        yield written
 
 
-def write_scale(committed: Tree, yours: Tree | None, out: Path) -> Written:
-    """Write tables and figures of one scale under `out`; figures show `yours` where given."""
-    declared = BENCHMARKS.get(committed.scale, TABLES)
-    tables = [*(table() for table in declared), costs((committed, yours))]
-    written = Written(committed.scale, [view(table, committed, yours) for table in tables])
-    folder = out / "tables" / committed.scale
-    for filled in written.views:
-        written.tables += _write_table(filled, folder)
-    shown, beside = (yours, committed) if yours else (committed, None)
-    for figure in figures_of(committed.scale):
-        folder = out / "figures" / committed.scale
-        for suffix in (".png", ".pdf"):
-            (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
-        written.figures[figure.key] = figure.draw(shown, beside, folder)
-    return written
-
-
-def _write_table(filled: View, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        ".md": render.markdown(filled),
-        ".csv": render.csv_text(filled),
-        ".tex": render.latex(filled),
-    }
-    paths = []
-    for suffix, text in texts.items():
-        path = folder / f"{filled.table.key}{suffix}"
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths
+def _tables(scale: str, sources: dict[str, Source]) -> Iterator[tables.Table]:
+    """The tables of a scale, with rows for the runs that only these results have."""
+    targets = {run: names for source in sources.values() for run, names in source.targets.items()}
+    for key in BENCHMARKS.get(scale, TABLES):
+        yield tables.table(key, targets)
+    yield tables.costs(sorted(targets))
 
 
 def check_complete(written: list[Written]) -> None:

@@ -1,26 +1,34 @@
-"""Tables as Markdown, CSV, LaTeX, HTML and plain text for a terminal."""
+"""Tables filled from result trees, as Markdown, CSV, LaTeX, HTML and text for a terminal.
+
+A `View` is one table at one scale, filled from the committed results and, if there are any, from
+one's own; pandas lays it out.
+"""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import statistics
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from xxact.analysis import measures as m
-from xxact.analysis.cells import NOT_RUN, REFERENCE_ONLY, Cell, Filled, Section, View
-from xxact.analysis.measures import Value
-from xxact.analysis.provenance import Tree
+from xxact.analysis import quantities as q
+from xxact.analysis.tables import Cell, Section, Table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_RUN = "not run"
+REFERENCE_ONLY = "reference only"
 NOT_PUBLISHED = "-"
-NO_CELL = m.NOT_APPLICABLE
+NO_CELL = q.NOT_APPLICABLE
 LEGEND = (
     f'"{NOT_PUBLISHED}": the paper prints no such number. "{NOT_RUN}": no result there. '
     f'"{NO_CELL}": nothing to show. ± is the standard deviation over seeds.'
 )
 _DIGITS = {"meV/atom": 1, "%": 2, "eV": 4, "eV/atom": 4, "GPa": 2, "x": 2, "min": 2, "GiB": 2}
+_VALUE = ("mean", "std", "seeds", "n", "unit", "target")
 _WHOLE = frozenset({"steps", "samples", "samples/s", "parameters", "restarts"})
 
 
@@ -38,316 +46,285 @@ def mean_and_std(values: Sequence[float], unit: str) -> str:
     return text
 
 
-def value_text(value: Value | None, section: Section, cell: Cell) -> str:
+class Source:
+    """The results of one scale under one root: quantities with seeds made one, and what ran."""
+
+    def __init__(self, root: Path, scale: str, found: pd.DataFrame, runs: pd.DataFrame) -> None:
+        """found, runs: the scale's part of `quantities` and `frame.load_runs`."""
+        self.root, self.scale = root, scale
+        self.values = q.aggregate(found).to_dict("index")
+        self.seeds = runs.groupby("run")["seed"].agg(set).to_dict()
+        self.targets = runs.groupby("run")["targets"].first().to_dict()
+        self.commands = runs.groupby("run")["command"].first().to_dict()
+        self.minutes = (runs.groupby("run")["wall_s"].mean() / 60).to_dict()
+        self._origins = runs.groupby("run")["init"].first().dropna().to_dict()
+        self.data = runs["data"].iloc[0] if len(runs) else "none"
+
+    def with_origins(self, runs: Iterable[str]) -> set[str]:
+        """The runs that are there of `runs`, and those whose weights they start from."""
+        found, new = set(), {run for run in runs if run in self.seeds}
+        while new:
+            found |= new
+            new = {self._origins[run] for run in new if run in self._origins} - found
+        return found & set(self.seeds)
+
+    def read(self, cell: Cell) -> dict[str, Any] | None:
+        """Mean, std, seeds, n, unit, target and text of a cell; None where it was not run."""
+        seeds = [self.seeds.get(run, set()) for run in cell.runs]
+        shared = sorted(set.intersection(*seeds)) if seeds else []
+        if not shared:
+            return None
+        blank = {"values": [], "seeds": tuple(shared), "n": None, "unit": "", "target": ""}
+        blank |= {"mean": float("nan"), "std": float("nan"), "text": [q.NOT_RECORDED]}
+        return self.values.get((cell.runs[-1], cell.quantity), blank)
+
+
+def text_of(value: Mapping[str, Any] | None, section: Section, cell: Cell) -> str:
     """A value as it stands in a cell: mean ± std, its own unit where the column has another."""
     if not cell.runs:
         return REFERENCE_ONLY
     if value is None:
         return NOT_RUN
-    if value.mean is None:
+    if value["mean"] != value["mean"]:
         return _without_mean(value)
-    text = mean_and_std(value.numbers, value.unit)
-    if section.unit and value.target and value.unit != section.unit:
-        text += f" {value.unit}"
-    if section.n_in_cell:
-        text += f" (n {value.n})"
-    return text
+    text = mean_and_std(value["values"], value["unit"])
+    if section.unit and value["target"] and value["unit"] != section.unit:
+        text += f" {value['unit']}"
+    return f"{text} (n {value['n']:.0f})" if section.n_in_cell else text
 
 
-def _without_mean(value: Value) -> str:
+def _without_mean(value: Mapping[str, Any]) -> str:
     """Seeds of which at least one has no number, e.g. `not reached (2 of 3 seeds); 1.80`."""
-    if value.label:
-        return value.label
-    failed = [r for r in value.readings if r.value is None]
-    text = failed[0].text
-    if len(value.readings) > 1:
-        text += f" ({len(failed)} of {len(value.readings)} seeds)"
-    if value.numbers:
-        text += "; " + ", ".join(number(v, value.unit) for v in value.numbers)
+    numbers = [v for v in value["values"] if v == v]
+    texts = [text for text in value["text"] if text]
+    text = " / ".join(dict.fromkeys(texts))
+    if numbers:
+        text += f" ({len(texts)} of {len(value['values'])} seeds); "
+        text += ", ".join(number(v, value["unit"]) for v in numbers)
     return text
 
 
-def published_text(cell: Cell) -> str:
-    """The published value as it was printed."""
-    if cell.published is None:
-        return NOT_PUBLISHED
-    note = f" ({cell.published_note})" if cell.published_note else ""
-    return _decimal(cell.published) + note
+@dataclass(frozen=True)
+class View:
+    """A table filled from `sources`: "committed" and, where there is one, "yours"."""
+
+    table: Table
+    scale: str
+    sources: Mapping[str, Source]
+
+    @property
+    def shown(self) -> Source:
+        """The source that the table is about: yours where there is one."""
+        return list(self.sources.values())[-1]
+
+    @cached_property
+    def filled(self) -> pd.DataFrame:
+        """A row a cell and source: section, row, column, cell, source, text and the value read."""
+        import pandas as pd
+
+        found = []
+        for section in self.table.sections:
+            for (row, column), cell in section.cells.items():
+                place = {"section": section.key, "row": row, "column": column, "cell": cell}
+                note = f" ({cell.published_note})" if cell.published_note else ""
+                value = NOT_PUBLISHED if cell.published is None else f"{cell.published:f}{note}"
+                found.append(place | {"source": "published", "text": value})
+                for name, source in self.sources.items():
+                    read = source.read(cell)
+                    text = text_of(read, section, cell)
+                    found.append(place | (read or {}) | {"source": name, "text": text})
+        columns = ["section", "row", "column", "cell", "source", *_VALUE, "text"]
+        return pd.DataFrame(found, columns=columns)
+
+    @cached_property
+    def grids(self) -> dict[str, pd.DataFrame]:
+        """Section -> its text as (row, who) x columns, then n and seeds; who: published, .."""
+        return {section.key: _grid(self, section) for section in self.table.sections}
+
+    def of(self, section: Section) -> pd.DataFrame:
+        """The cells of one section."""
+        return self.filled[self.filled["section"] == section.key]
+
+    def missing(self) -> list[str]:
+        """Each cell of the shown source that has no value, with the runs it waits for."""
+        if self.table.lists_runs:
+            return []
+        sections = {section.key: section for section in self.table.sections}
+        last = list(self.sources)[-1]
+        cells = self.filled[self.filled["source"] == last]
+        lacking = cells[cells["text"].str.contains(f"{NOT_RUN}|{q.NOT_RECORDED}")]
+        return [
+            f"{self.table.short_title}, {sections[c.section].title}: "
+            f"{sections[c.section].rows[c.row]}, {sections[c.section].columns[c.column]} "
+            f"({', '.join(c.cell.runs)})"
+            for c in lacking.itertuples()
+        ]
+
+    def missing_runs(self) -> set[str]:
+        """The runs without a result that some cell of the shown source waits for."""
+        return {run for run in self.table.runs if run not in self.shown.seeds}
+
+    def commands(self) -> list[str]:
+        """What trains everything the table reads, with as many seeds as there are."""
+        own = {run for run in self.table.runs if run.startswith(f"{self.table.key}/")}
+        return [] if self.table.lists_runs else commands(self.table.runs, self.shown, whole=own)
 
 
-def _decimal(value: Decimal) -> str:
-    return f"{value:f}"
+def commands(
+    runs: Iterable[str], source: Source, seeds: int | None = None, whole: Set[str] = frozenset()
+) -> list[str]:
+    """What trains these runs again, each with `seeds`, or as many seeds as `source` has of it.
 
-
-def sources(view: View) -> dict[str, str]:
-    """The columns of values beside the published one."""
-    return {"committed": "committed", **({"yours": "yours"} if view.yours else {})}
-
-
-def _has_published(section: Section, column: str) -> bool:
-    return any(c.published is not None for (_, key), c in section.cells.items() if key == column)
+    whole: the runs of an experiment of which these are all: it is trained without naming them.
+    """
+    alike: dict[tuple[str, int], list[str]] = {}
+    for run in sorted(runs):
+        wanted = seeds or 1 + max(source.seeds.get(run, {0}))
+        alike.setdefault((run.split("/")[0], wanted), []).append(run)
+    return [
+        f"python experiments/{experiment}/run.py --local --scale {source.scale}"
+        + (f" --seeds {wanted}" if wanted > 1 else "")
+        + ("" if whole == set(own) else f" --only {' '.join(run.split('/')[1] for run in own)}")
+        for (experiment, wanted), own in alike.items()
+    ]
 
 
 def heading(view: View, section: Section) -> str:
     """Title and unit of a section, with the target where ours is another than the paper's."""
     text = section.title + (f" ({section.unit})" if section.unit else "")
-    own = view.own_target(section)
-    return f"{text}; here: {own}" if own else text
+    cells = view.of(section)
+    measured = cells[(cells["target"].fillna("") != "") & (cells["unit"] != section.unit)]
+    own = ", ".join(sorted({target.replace("_", " ") for target in measured["target"]}))
+    return f"{text}; here: {own}" if own and section.unit else text
 
 
-def population(view: View, section: Section) -> str:
-    """Number of samples and seeds behind the values of a section."""
-    cells = [view.filled(section, row, column) for row, column in section.cells]
-    parts = [] if section.n_in_cell else [f"n {_n_text(cells)}"]
-    parts += [f"seeds {source} {_seeds_text(cells, source)}" for source in sources(view)]
-    return ", ".join(parts)
+def provenance(view: View) -> str:
+    """Scale, split, data and where the values come from."""
+    parts = [f"Scale {view.scale}, split test."]
+    for name, source in view.sources.items():
+        parts.append(f"{name.title()}: {source.root}/{view.scale}, data {source.data}.")
+    if len({source.data for source in view.sources.values() if source.seeds}) > 1:
+        parts.append("The data differ: another release, other settings, or other data.")
+    return " ".join(parts)
 
 
-def _grid(view: View, section: Section) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a section: each column as published | committed | yours, then n, seeds."""
-    groups = [
-        (column, source, f"{label}: {source}")
-        for column, label in section.columns.items()
-        for source in (["published"] if _has_published(section, column) else [])
-        + list(sources(view))
-    ]
-    header = [section.row_header, *(g[2] for g in groups)]
-    with_n = not section.n_in_cell
-    header += [*(["n"] if with_n else []), *(f"seeds {s}" for s in sources(view))]
-    rows = []
-    for row, label in section.rows.items():
-        cells = [view.filled(section, row, column) for column in section.columns]
-        line = [label]
-        for column, source, _ in groups:
-            filled = view.filled(section, row, column)
-            line.append(source_text(filled, source, section))
-        line += [_n_text(cells)] if with_n else []
-        line += [_seeds_text(cells, source) for source in sources(view)]
-        rows.append(line)
-    return header, rows
+def _population(cells: pd.DataFrame) -> tuple[str, str]:
+    """Samples and seeds behind some cells."""
+    n = " / ".join(f"{n:.0f}" for n in sorted(set(cells["n"].dropna())))
+    seeds = {", ".join(map(str, seeds)) for seeds in cells["seeds"] if isinstance(seeds, tuple)}
+    return n or NOT_PUBLISHED, " / ".join(sorted(seeds)) or NOT_PUBLISHED
 
 
-def source_text(filled: Filled | None, source: str, section: Section) -> str:
-    """One of published | committed | yours of a cell."""
-    if filled is None:
-        return NO_CELL
-    if source == "published":
-        return published_text(filled.cell)
-    return value_text(getattr(filled, source), section, filled.cell)
-
-
-def _n_text(cells: list[Filled | None]) -> str:
-    counts = {
-        value.n
-        for filled in cells
-        if filled
-        for value in (filled.committed, filled.yours)
-        if value and value.n is not None
-    }
-    return " / ".join(str(n) for n in sorted(counts)) or NOT_PUBLISHED
-
-
-def _seeds_text(cells: list[Filled | None], source: str) -> str:
-    seeds = {
-        ", ".join(map(str, value.seeds))
-        for filled in cells
-        if filled and (value := getattr(filled, source))
-    }
-    return " / ".join(sorted(seeds)) or NOT_PUBLISHED
-
-
-def provenance_lines(view: View) -> list[str]:
-    """Scale, part, data and where the values come from."""
-
-    def line(label: str, tree: Tree) -> str:
-        data = tree.content_sha256
-        return f"{label}: {tree.root}/{tree.scale}, data {data[:12] if data else 'none'}"
-
-    lines = [f"Scale {view.scale}, part test.", line("Committed", view.committed) + "."]
-    if view.yours:
-        lines.append(line("Yours", view.yours) + ".")
-        both = view.yours.content_sha256, view.committed.content_sha256
-        if all(both) and both[0] != both[1]:
-            lines.append(
-                "The data hashes differ: other versions, another processor, or other data."
-            )
-    return lines
+def _grid(view: View, section: Section) -> pd.DataFrame:
+    cells = view.of(section)
+    who = [*view.sources]
+    if any(section.has_published(column) for column in section.columns):
+        who.insert(0, "published")
+    places = [(row, name) for row in section.rows for name in who]
+    wide = cells.pivot(index=["row", "source"], columns="column", values="text")
+    wide = wide.reindex(index=places, columns=list(section.columns)).fillna(NO_CELL)
+    behind = {place: _population(part) for place, part in cells.groupby(["row", "source"])}
+    if not section.n_in_cell:
+        wide["n"] = [behind[place][0] for place in places]
+    wide["seeds"] = [behind[place][1] for place in places]
+    wide = wide.rename(index=section.rows, level=0).rename(columns=section.columns)
+    return wide.rename_axis(index=[None, None], columns=section.row_header)
 
 
 def markdown(view: View) -> str:
     """The table in GitHub Markdown."""
-    parts = [f"# {view.table.title}", " ".join(provenance_lines(view))]
+    parts = [f"# {view.table.title}", provenance(view)]
     for section in view.table.sections:
-        header, rows = _grid(view, section)
-        lines = [header, ["---"] * len(header), *rows]
-        grid = "\n".join("| " + " | ".join(_md(cell) for cell in line) + " |" for line in lines)
-        parts += [f"## {heading(view, section)}", grid]
+        laid_out = view.grids[section.key].rename_axis(index=[section.row_header, ""], columns=None)
+        laid_out = laid_out.reset_index().map(lambda text: text.replace("|", "\\|"))
+        parts += [f"## {heading(view, section)}"]
+        parts += [laid_out.to_markdown(index=False, tablefmt="github", disable_numparse=True)]
     parts.append("\n".join(f"- {note}" for note in (*view.table.notes, LEGEND)))
-    commands = [f"`{command}`" for command in view.table.commands(view.shown)]
-    parts += [f"Again: {', '.join(commands)}"] if commands else []
-    return "\n\n".join(parts) + "\n"
-
-
-def _md(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-_CSV_FIELDS = ("", "_std", "_seeds", "_n", "_unit", "_target")
+    again = ", ".join(f"`{command}`" for command in view.commands())
+    return "\n\n".join([*parts, *([f"Again: {again}"] if again else [])]) + "\n"
 
 
 def csv_text(view: View) -> str:
-    """The table as tidy CSV, one line a cell, numbers unrounded."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    values = [source + suffix for source in sources(view) for suffix in _CSV_FIELDS]
-    lead = ["table", "section", "row", "column", "unit", "published"]
-    writer.writerow([*lead, *values, "scale", "part", "runs"])
-    for section in view.table.sections:
-        for (row, column), cell in section.cells.items():
-            filled = view.filled(section, row, column)
-            line = [view.table.key, section.key, row, column, section.unit]
-            line.append("" if cell.published is None else _decimal(cell.published))
-            for source in sources(view):
-                line += _csv_value(getattr(filled, source), cell)
-            writer.writerow([*line, view.scale, "test", " ".join(cell.runs)])
-    return file.getvalue()
+    """The table as tidy CSV: a line a cell and source, numbers unrounded."""
+    cells = view.filled[view.filled["source"] != "published"]
+    units = {section.key: section.unit for section in view.table.sections}
+    lines = cells[["section", "row", "column", "source", *_VALUE, "text"]].copy()
+    lines.insert(0, "table", view.table.key)
+    lines.insert(1, "scale", view.scale)
+    lines["seeds"] = [" ".join(map(str, s)) if isinstance(s, tuple) else "" for s in lines["seeds"]]
+    lines["n"] = lines["n"].astype("Int64")
+    lines["column_unit"] = lines["section"].map(units)
+    printed = [cell.published for cell in cells["cell"]]
+    lines["published"] = ["" if value is None else f"{value:f}" for value in printed]
+    lines["runs"] = [" ".join(cell.runs) for cell in cells["cell"]]
+    return lines.to_csv(index=False, lineterminator="\n")
 
 
-def _csv_value(value: Value | None, cell: Cell) -> list[str]:
-    if value is None:
-        return [NOT_RUN if cell.runs else REFERENCE_ONLY, "", "", "", "", ""]
-    mean = _without_mean(value) if value.mean is None else repr(value.mean)
-    std = "" if value.std is None else repr(value.std)
-    seeds = " ".join(map(str, value.seeds))
-    n = "" if value.n is None else str(value.n)
-    return [mean, std, seeds, n, value.unit, value.target]
-
-
-_TEX = str.maketrans(
-    {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "#": r"\#",
-        "±": r"$\pm$",
-        "≤": r"$\leq$",
-        "≥": r"$\geq$",
-        "<": r"$<$",
-        ">": r"$>$",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-    }
-)
+#: What LaTeX cannot print as it stands, after Styler's own escapes.
+_TEX = str.maketrans({"±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "<": r"$<$", ">": r"$>$"})
 
 
 def latex(view: View) -> str:
-    r"""The table in LaTeX (booktabs, graphicx), one `tabular` a section."""
-    parts = [f"% {view.table.title}. {' '.join(provenance_lines(view))}"]
-    parts += [_latex_section(view, section) for section in view.table.sections]
-    return "\n\n".join(parts) + "\n"
-
-
-def _latex_section(view: View, section: Section) -> str:
-    header, rows = _grid(view, section)
-    first, *lines = [
-        " & ".join(cell.translate(_TEX) for cell in line) + r" \\" for line in (header, *rows)
-    ]
-    caption = f"{view.table.title}; {heading(view, section)}".translate(_TEX)
-    return "\n".join(
-        [
-            r"\begin{table}[htbp]\centering",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{view.table.key}-{section.key}-{view.scale}}}",
-            r"\resizebox{\textwidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            first,
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
-        ]
-    )
-
-
-def terminal(view: View, width: int = 100) -> str:
-    """The table for a terminal: one line a cell, published | committed | yours."""
-    lines = [view.table.title, *provenance_lines(view)]
-    names = ["published", *sources(view)]
+    r"""The table in LaTeX (booktabs, multirow), one `table` a section."""
+    parts = [f"% {view.table.title}. {provenance(view)}"]
     for section in view.table.sections:
-        entries = list(_entries(view, section))
-        first = max(len(e[0]) for e in entries)
-        first = min(max(first, len(section.row_header)), width // 3)
-        cells = [max(len(n), *(len(e[1][i]) for e in entries)) for i, n in enumerate(names)]
-        lines += ["", heading(view, section), f"({population(view, section)})"]
-        lines.append(_line(section.row_header, names, first, cells))
-        column = None
-        for label, texts, entry_column in entries:
-            if entry_column != column:
-                lines.append(f" {entry_column}")
-                column = entry_column
-            lines.append(_line(label, texts, first, cells))
-    return "\n".join(lines)
+        styler = view.grids[section.key].style.format(escape="latex")
+        styler = styler.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
+        parts.append(
+            styler.to_latex(
+                hrules=True,
+                position="htbp",
+                position_float="centering",
+                caption=_tex(f"{view.table.title}; {heading(view, section)}"),
+                label=f"tab:{view.table.key}-{section.key}-{view.scale}",
+                multirow_align="t",
+            )
+        )
+    return "\n".join(parts).translate(_TEX)
 
 
-def _entries(view: View, section: Section) -> Iterator[tuple[str, list[str], str]]:
-    for column, column_label in section.columns.items():
-        for row, label in section.rows.items():
-            filled = view.filled(section, row, column)
-            if filled is None:
-                continue
-            texts = [source_text(filled, s, section) for s in ("published", *sources(view))]
-            yield f"  {label}", texts, column_label
+def _tex(text: str) -> str:
+    from pandas.io.formats.style_render import _escape_latex
+
+    return _escape_latex(text)
 
 
-def _line(label: str, texts: list[str], first: int, widths: list[int]) -> str:
-    cells = (f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))
-    return f"{label:<{first}} | " + " | ".join(cells)
-
-
-def html_table(view: View, section: Section) -> str:
+def html(view: View, section: Section) -> str:
     """A section as an HTML table; the lines of a row are published, committed and yours."""
-    names = list(sources(view))
-    if any(_has_published(section, column) for column in section.columns):
-        names.insert(0, "published")
-    who = [""] if len(names) > 1 else []
-    header = [section.row_header, *who, *section.columns.values()]
-    header += [*([] if section.n_in_cell else ["n"]), "seeds"]
-    lines = ["".join(f"<th>{html.escape(text)}</th>" for text in header)]
-    for row, label in section.rows.items():
-        cells = [view.filled(section, row, column) for column in section.columns]
-        texts = [[source_text(filled, name, section) for name in names] for filled in cells]
-        texts = [
-            line if line[-1] != NO_CELL else [NO_CELL, *[""] * len(line[1:])] for line in texts
-        ]
-        seeds = ["" if name == "published" else _seeds_text(cells, name) for name in names]
-        parts = [f"<th>{html.escape(label)}</th>"]
-        parts += [_html_cell(names, names, "who")] if who else []
-        parts += [
-            _html_cell(_without_empty_published(section, column, names, text), names)
-            for column, text in zip(section.columns, texts, strict=True)
-        ]
-        parts += [] if section.n_in_cell else [f"<td class=n>{_n_text(cells)}</td>"]
-        lines.append("".join([*parts, _html_cell(seeds, names, "n")]))
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<div class=scroll><table>\n{body}\n</table></div>"
+    laid_out = view.grids[section.key]
+    key = f"{view.scale}-{view.table.key}-{section.key}"
+    return styled(laid_out, key, laid_out.apply(_classes, axis=1))
 
 
-def _without_empty_published(
-    section: Section, column: str, names: list[str], texts: list[str]
-) -> list[str]:
-    """Leave the published line of a column blank when the paper has no such column."""
-    if names[0] != "published" or _has_published(section, column):
-        return texts
-    return ["", *texts[1:]]
+def _classes(line: pd.Series) -> pd.Series:
+    """The CSS classes of the cells of one line, after who they are of and what they lack."""
+    who = line.name[1]
+    missing = line.str.contains(f"{NOT_RUN}|{q.NOT_RECORDED}").map({True: " missing", False: ""})
+    aside = (line == REFERENCE_ONLY).map({True: " aside", False: ""})
+    return who + missing + aside
 
 
-def _html_cell(texts: list[str], names: list[str], kind: str = "") -> str:
-    parts = []
-    for text, name in zip(texts, names, strict=True):
-        missing = text == NOT_RUN or m.NOT_RECORDED in text
-        name += " missing" if missing else " aside" if text == REFERENCE_ONLY else ""
-        parts.append(f'<div class="{name}">{html.escape(text) or "&nbsp;"}</div>')
-    return f'<td class="{kind}">{"".join(parts)}</td>' if kind else f"<td>{''.join(parts)}</td>"
+def styled(laid_out: pd.DataFrame, key: str, classes: pd.DataFrame | None = None) -> str:
+    """A frame of text as an HTML table whose bytes depend on nothing else; `key` names it."""
+    styler = laid_out.style.set_uuid(key).format(escape="html")
+    styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    if classes is not None:
+        styler = styler.set_td_classes(classes)
+    styler.cell_ids = False
+    return styler.to_html()
+
+
+def terminal(view: View) -> str:
+    """The table for a terminal: a line a cell, published | committed | yours."""
+    lines = [view.table.title, provenance(view)]
+    for section in view.table.sections:
+        cells = view.of(section)
+        wide = cells.pivot(index=["column", "row"], columns="source", values="text")
+        index = [(c, r) for c in section.columns for r in section.rows if (r, c) in section.cells]
+        wide = wide.reindex(index=index, columns=["published", *view.sources])
+        wide = wide.rename(index=section.columns, level=0).rename(index=section.rows, level=1)
+        names = ["", section.row_header]
+        n, seeds = _population(cells)
+        lines += ["", f"{heading(view, section)} (n {n}, seeds {seeds})"]
+        lines.append(wide.rename_axis(index=names, columns=None).to_string())
+    return "\n".join(lines)

@@ -1,194 +1,171 @@
-"""Tables 1, 2 and 3, each as one declaration of rows, columns and what they read."""
+"""The tables as declared in `tables.yaml`: rows, columns, and what each cell reads.
+
+A new row of a table is a YAML in `experiments/<table>/`: once it has run, it stands at the end of
+the sections whose target it was trained on, under its own name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
 
-from xxact.analysis import measures as m
-from xxact.analysis.cells import BEST_NOTE, READINGS, Cell, Section, Table, by_reading
-from xxact.analysis.published import PRETRAININGS, published
+import yaml
 
-PRETRAINING_LABELS = {
-    "none": "none",
-    "contrastive": "contrastive",
-    "mxm": "MXM",
-    "contrastive_mxm": "contrastive + MXM",
+from xxact.analysis.published import printed
+from xxact.analysis.quantities import COSTS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The quantity a cell reads and the runs it derives from, itself kept under the last of them.
+
+    Nothing to run where `runs` is empty: a published reference.
+    """
+
+    runs: tuple[str, ...]
+    quantity: str = ""
+    published: Decimal | None = None
+    published_note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows x columns of one unit; `key -> label` in the order they are printed."""
+
+    key: str
+    title: str
+    unit: str
+    row_header: str
+    rows: Mapping[str, str]
+    columns: Mapping[str, str]
+    cells: Mapping[tuple[str, str], Cell]
+    n_in_cell: bool = False
+
+    def has_published(self, column: str) -> bool:
+        """Whether the paper prints any number in this column."""
+        return any(c.published is not None for (_, key), c in self.cells.items() if key == column)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, or one beside them.
+
+    `lists_runs`: it has a row for each run that is there, so nothing of it can be missing, and
+    the command of each run stands in its result.
+    """
+
+    key: str
+    title: str
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...] = ()
+    lists_runs: bool = False
+
+    @property
+    def short_title(self) -> str:
+        """The title up to its colon or bracket."""
+        return self.title.split(":")[0].split(" (")[0]
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs that some cell reads, each once."""
+        cells = (cell for section in self.sections for cell in section.cells.values())
+        return list(dict.fromkeys(run for cell in cells for run in cell.runs))
+
+
+@cache
+def declared() -> dict[str, Any]:
+    """The content of `tables.yaml`."""
+    source = resources.files("xxact.analysis") / "tables.yaml"
+    return yaml.safe_load(source.read_text(encoding="utf-8"))
+
+
+#: Column of Tables 4 and 5 and panel of Figure 2 -> label and run, in the paper's order.
+EMBEDDED_RUNS: dict[str, tuple[str, str]] = {
+    key: (shown["label"], shown["run"]) for key, shown in declared()["embedded"].items()
 }
-# Row of Table 1 -> label, and its runs by target. A run of another table has its one home there:
-# the FCNs of Table 1 are those of Table 3 with the epochs that Table 1 uses.
-TABLE_1_ROWS: dict[str, tuple[str, dict[str, str]]] = {
-    "fcn_mlp": (
-        "PXRDPIAYN FCN+MLP (XRD + composition)",
-        {"energy": "table3/fcn_mlp_energy_2", "system": "table3/fcn_mlp_system_4"},
-    ),
-    "xxact_single": (
-        "XxaCT-NN single-task (XRD + composition)",
-        {"energy": "table1/xxact_energy", "system": "table1/xxact_system"},
-    ),
-    "xxact_multi": (
-        "XxaCT-NN multi-task (XRD + composition)",
-        {"energy": "table2/none", "system": "table2/none"},
-    ),
-    "crabnet": (
-        "CrabNet (composition)",
-        {"energy": "table1/crabnet_energy", "system": "table1/crabnet_system"},
-    ),
-    "fcn": (
-        "PXRDPIAYN FCN (XRD)",
-        {"energy": "table3/fcn_energy_2", "system": "table3/fcn_system_4"},
-    ),
-    "xrd": (
-        "XRD transformer (XRD)",
-        {"energy": "table1/xrd_energy", "system": "table1/xrd_system"},
-    ),
-    "alignn": ("ALIGNN (structure; other splits)", {}),
-    "constant": (
-        "mean or majority class (nothing)",
-        {"energy": "table1/constant_energy", "system": "table1/constant_system"},
-    ),
-    **{
-        f"forest_{key}": (
-            f"random forest ({label})",
-            {"energy": f"table1/forest_{key}_energy", "system": f"table1/forest_{key}_system"},
-        )
-        for key, label in {
-            "composition": "composition",
-            "xrd": "binned XRD",
-            "both": "binned XRD + composition",
-        }.items()
-    },
-}
-TARGETS = {"energy": m.ENERGY, "system": m.SYSTEM}
-TARGET_TITLES = {"energy": "formation energy, MAE", "system": "crystal system, accuracy"}
-_SHORT_TARGETS = {"energy": "formation energy", "system": "crystal system", "both": "both"}
-
-# Row of Table 1, the target it was trained on first -> run of the transfer to the unseen target.
-_TRANSFERS = {
-    ("xxact_single", "energy"): "table1/xxact_energy_transfer",
-    ("xxact_single", "system"): "table1/xxact_system_transfer",
-    ("xxact_multi", "both"): "table1/xxact_multi_transfer",
-    ("crabnet", "energy"): "table1/crabnet_energy_transfer",
-    ("crabnet", "system"): "table1/crabnet_system_transfer",
-    ("xrd", "energy"): "table1/xrd_energy_transfer",
-    ("xrd", "system"): "table1/xrd_system_transfer",
-}
+PRETRAINING_LABELS: dict[str, str] = declared()["pretrainings"]
 
 
-def table1() -> Table:
-    """Every model on both targets, and the transfer of its embedding to an unseen target."""
-    numbers = published().table1
-
-    def target_rows(target: str):
-        for row, (label, runs) in TABLE_1_ROWS.items():
-            value = numbers.rows.get(row, {}).get(target)
-            if target in runs or value is not None:
-                yield row, label, runs.get(target), TARGETS[target], value, ""
-
-    def transfer_rows():
-        for (row, source), run in _TRANSFERS.items():
-            label = f"{TABLE_1_ROWS[row][0].split(' (')[0]}, from {_SHORT_TARGETS[source]}"
-            value = numbers.rows[row].get(f"transfer_{source}")
-            unstated = numbers.rows[row].get("transfer_unstated")
-            note = "source not stated" if value is None and unstated is not None else ""
-            yield f"{row}_{source}", label, run, m.OWN_TARGET, value or unstated, note
-
-    sections = [by_reading(t, TARGET_TITLES[t], numbers.units[t], target_rows(t)) for t in TARGETS]
-    transfer = by_reading(
-        "transfer", "transfer to the unseen target, MAE", numbers.units["transfer"], transfer_rows()
-    )
-    notes = (
-        BEST_NOTE,
-        "Transfer: everything frozen but a new linear head. The paper's unseen target is the band "
-        "gap in eV; where a scale has another one, heading and values name it and cannot be "
-        "compared with the published ones.",
-        "The multi-task row is the run table2/none. The FCN and FCN+MLP rows are runs of Table 3, "
-        "with twice (energy) and four times (crystal system) the epochs of XxaCT-NN, as in the "
-        "paper. Mean, majority class and forests are ours, not the paper's; they have no curve, so "
-        "all three readings are their one value.",
-    )
-    return Table("table1", "Table 1: models and targets", (*sections, transfer), notes)
-
-
-def table2() -> Table:
-    """Training after each pretraining, and the speed-ups."""
-    columns = {
-        "p05": "5 % of training",
-        "p15": "15 %",
-        "p25": "25 %",
-        **READINGS,
+def table(key: str, trained: Mapping[str, Iterable[str]] | None = None) -> Table:
+    """The table of that key; trained: run -> targets, of the runs that get a row if none has it."""
+    content = declared()["tables"][key]
+    named = {
+        run
+        for section, fields in content["sections"].items()
+        for _, _, cell in _cells(fields)
+        for run in cell.runs
     }
-    sections = [_table2_target(target, columns) for target in TARGETS]
-    notes = (
-        BEST_NOTE,
-        "Speed-up: steps the baseline needs to reach its own test MAE and accuracy at 25 % of its "
-        "training, both at once, over the steps the pretrained model needs to reach the same "
-        "values. Counted in optimiser steps at the first evaluation that reaches them, so a step "
-        "count is known to within the evaluation interval shown; seed k against seed k.",
-        "Counting the pretraining's own steps: the same with the steps of the pretraining added to "
-        "those of the pretrained model. Steps, not time: a contrastive pretraining step leaves the "
-        "fusion module out and is the cheaper one.",
-    )
-    return Table("table2", "Table 2: pretraining", (*sections, _table2_speed_ups()), notes)
-
-
-def _table2_target(target: str, columns: Mapping[str, str]) -> Section:
-    progress = {"p05": 0.05, "p15": 0.15, "p25": 0.25}
-    numbers = published().table2
-    cells = {}
-    for row in PRETRAININGS:
-        for column in columns:
-            name = TARGETS[target]
-            measure = (
-                m.score_at(name, progress[column])
-                if column in progress
-                else m.test_score(name, column)
-            )
-            value = getattr(numbers.rows[row][target], column, None)
-            cells[row, column] = Cell((f"table2/{row}",), measure, value)
-    title = TARGET_TITLES[target]
-    unit = numbers.units[target]
-    return Section(target, title, unit, "pretraining", PRETRAINING_LABELS, columns, cells)
-
-
-def _table2_speed_ups() -> Section:
-    numbers = published().table2
-    columns = {
-        "speed_up": "speed-up (x)",
-        "with_pretraining": "counting the pretraining's own steps (x)",
-        "steps": "steps needed",
-        "resolution": "evaluation interval (steps)",
+    others = {
+        run.split("/")[1]: (run, targets)
+        for run, targets in (trained or {}).items()
+        if run not in named and run.startswith(f"{key}/")
     }
-    cells = {}
-    for row in PRETRAININGS:
-        run = f"table2/{row}"
-        pair = ("table2/none", run)
-        cells[row, "steps"] = Cell(pair, m.needed_steps)
-        cells[row, "resolution"] = Cell((run,), m.resolution)
-        if row in numbers.speed_up:
-            cells[row, "speed_up"] = Cell(pair, m.speed_up, numbers.speed_up[row])
-            pretraining = f"table2/pretrain_{row}"
-            cells[row, "with_pretraining"] = Cell((*pair, pretraining), m.speed_up)
-    wanted = numbers.speed_up_threshold
-    title = (
-        f"speed-up to the baseline's values at 25 % (published: MAE ≤ {wanted['energy']} meV/atom "
-        f"and accuracy ≥ {wanted['system']} %)"
+    sections = tuple(
+        _section(name, _with_rows(fields, others)) for name, fields in content["sections"].items()
     )
-    labels = {**PRETRAINING_LABELS, "none": "none (the baseline)"}
-    return Section("speed_up", title, "", "pretraining", labels, columns, cells)
+    return Table(key, content["title"], sections, tuple(content["notes"]))
 
 
-def table3() -> Table:
-    """The PXRDPIAYN baselines after 1, 2 and 4 times the training epochs."""
-    numbers = published().table3
-    models = {"fcn_mlp": "FCN+MLP (XRD + composition)", "fcn": "FCN (XRD)"}
+def _with_rows(fields: dict[str, Any], others: Mapping[str, tuple]) -> dict[str, Any]:
+    """A section with rows for the runs that were trained on its target."""
+    new = {
+        row: {"label": row.replace("_", " "), "run": run}
+        for row, (run, targets) in others.items()
+        if fields.get("others") in targets
+    }
+    return fields | {"rows": fields["rows"] | new}
 
-    def rows(target: str):
-        for run, value in numbers.rows.items():
-            model, name, multiple = run.rsplit("_", 2)
-            if name == target:
-                label = f"{models[model]}, {multiple}x the epochs (paper: {value.epochs})"
-                yield run, label, f"table3/{run}", TARGETS[target], value.value, ""
 
-    sections = tuple(by_reading(t, TARGET_TITLES[t], numbers.units[t], rows(t)) for t in TARGETS)
-    title = "Table 3: PXRDPIAYN baselines by training length"
-    return Table("table3", title, sections, (BEST_NOTE,))
+def _section(key: str, fields: dict[str, Any]) -> Section:
+    return Section(
+        key,
+        fields["title"],
+        fields.get("unit", ""),
+        fields["of"],
+        _labels(fields["rows"]),
+        _labels(fields["columns"]),
+        {(row, column): cell for row, column, cell in _cells(fields)},
+        fields.get("n_in_cell", False),
+    )
+
+
+def _labels(shown: Mapping[str, Any]) -> dict[str, str]:
+    return {key: own["label"] if isinstance(own, dict) else own for key, own in shown.items()}
+
+
+def _cells(fields: dict[str, Any]) -> Iterator[tuple[str, str, Cell]]:
+    """Row, column and cell of a section, as `tables.yaml` says."""
+    for row, of_row in fields["rows"].items():
+        for column, of_column in fields["columns"].items():
+            own = dict(fields)
+            for more in (of_column, of_row):
+                own |= more if isinstance(more, dict) else {}
+            if column not in own.get("only", [column]):
+                continue
+            place = {"row": row, "column": column}
+            # the nearest of `run` and `runs` counts
+            nearest = next(f for f in (of_row, of_column, fields) if {"run", "runs"} & set(f))
+            runs = nearest.get("runs", [nearest.get("run")])
+            runs = tuple(run.format(**place) for run in runs)
+            beside = own.get("published_in", column) == column
+            if not runs and not beside:
+                continue
+            value = printed(own.get("published", "").format(**place)) if beside else None
+            note = own.get("published_note", "") if value is not None else ""
+            yield row, column, Cell(runs, own["quantity"].format(**place), value, note)
+
+
+def costs(runs: Iterable[str]) -> Table:
+    """What every one of `runs` cost, and on which hardware."""
+    labels = {"wall": "wall time (min)", "memory": "peak memory (GiB)", "rate": "samples/s"}
+    columns = {key: labels.get(key, key) for key in (*COSTS, "hardware")}
+    rows = {run: run for run in runs}
+    cells = {(run, column): Cell((run,), f"cost/{column}") for run in rows for column in columns}
+    title = "run time, memory and hardware"
+    section = Section("runs", title, "", "run", rows, columns, cells)
+    notes = ("Wall time is summed over restarts. Memory is the peak of the process.",)
+    return Table("costs", "Costs of every run", (section,), notes, lists_runs=True)

@@ -139,7 +139,7 @@ def _fit_baseline(run: Run, store: Store, identity: dict[str, Any], progress: An
     from xxact.training.loop import training_rows
 
     began = time.monotonic()
-    rows = training_rows(store, run.spec.train_fraction)
+    rows = training_rows(store, run.spec.train_fraction, run.seed)
     scores, kept = fit_and_score(run.spec, store, rows, run.seed, progress)
     cost = {
         "wall_s": round(time.monotonic() - began, 2),
@@ -231,9 +231,11 @@ def _processor_name() -> str:
 
 
 def describe_data(store: Store) -> dict[str, Any]:
-    """Numbers of samples by split, crystal system and element, for the distribution figures."""
+    """Numbers of samples by split, crystal system and element, and the floors of the formula."""
     import numpy as np
     from pymatgen.core import Element
+
+    from xxact.data.floors import formula_floors
 
     counts = {"n": {}, "crystal_systems": {}, "elements": {}}
     lengths = np.diff(np.asarray(store.element_offsets))
@@ -251,7 +253,8 @@ def describe_data(store: Store) -> dict[str, Any]:
             counts["crystal_systems"][split] = {
                 name: int((system == k).sum()) for k, name in enumerate(CRYSTAL_SYSTEMS)
             }
-    return {"name": store.name, "content_sha256": store.content_sha256} | counts
+    floors = {"formula_floors": formula_floors(store)}
+    return {"name": store.name, "content_sha256": store.content_sha256} | counts | floors
 
 
 @contextmanager

@@ -56,10 +56,14 @@ class State:
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
-def training_rows(store: Store, fraction: float) -> np.ndarray:
-    """Rows of the training split, or of the nested subset of it that a fraction selects."""
+def training_rows(store: Store, fraction: float, seed: int) -> np.ndarray:
+    """Rows of the training split, or of the subset of it that a fraction and a seed select.
+
+    Each seed draws its own subsets, so that the spread over seeds holds what a subset is worth;
+    those of one seed are nested.
+    """
     rows = store.indices("train")
-    return rows if fraction == 1 else rows[choose(store.ids[rows], fraction, seed=0)]
+    return rows if fraction == 1 else rows[choose(store.ids[rows], fraction, seed)]
 
 
 def make_model(spec: RunSpec, store: Store) -> Model:
@@ -124,7 +128,7 @@ class Training:
         self.spec, self.store, self.folder, self.seed = spec, store, folder, seed
         self.world = world or World()
         device = pick_device()
-        self.train_rows = training_rows(store, spec.train_fraction)
+        self.train_rows = training_rows(store, spec.train_fraction, seed)
         torch.manual_seed(seed)
         self.model = make_model(spec, store)
         self.model.freeze_for(spec.objective, spec.transfer)
