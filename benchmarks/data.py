@@ -37,7 +37,7 @@ import numpy as np
 from machine import hardware
 from release import PER_FILE, write_release
 
-from xxact.data.alexandria_source import alexandria_source
+from xxact.data.json_source import alexandria_source
 from xxact.data.prepare import prepare
 from xxact.data.source import Columns, Input, decompressed
 from xxact.xrd import broaden, simulate_pattern, space_group_number

@@ -22,7 +22,7 @@ from xxact.errors import UserError
 from xxact.experiments import cost, suite
 from xxact.experiments.result import data_path, read_result
 from xxact.experiments.suite import REPOSITORY, Run
-from xxact.training.progress import format_seconds
+from xxact.terminal import format_seconds
 
 #: Rows in the order in which they are worth a GPU's time.
 CHAINS = (

@@ -48,7 +48,7 @@ CASES = (
 #: A CPU takes this many samples a step of the 112 M parameters.
 CPU_BATCH_OF_PAPER = 16
 #: Parts that a run is evaluated on.
-EVALUATED_PARTS = ("validation", "test")
+EVALUATED_SPLITS = ("validation", "test")
 WORKERS = {"cpu": (0, 1, 2), "cuda": (0, 4, 8, 16)}
 PACKAGES = ("torch", "numpy")
 
@@ -268,8 +268,7 @@ class Ours(Measured):
     def flops(self) -> int:
         """Model FLOPs of one step, forward and backward.
 
-        Attention is computed in torch's own operations meanwhile: they alone are counted. On a CPU
-        compositions are packed, and their attention, 1 % of their FLOPs, is left out.
+        Attention is computed in torch's own operations meanwhile: they alone are counted.
         """
         from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.utils.flop_counter import FlopCounterMode
@@ -283,13 +282,13 @@ class Ours(Measured):
     def evaluation(self) -> tuple[float, int]:
         """Seconds of one evaluation, and its number of samples."""
         task, engine = self.training.task, self.training.engine
-        parts = [self.store.indices(part) for part in EVALUATED_PARTS]
+        splits = [self.store.indices(split) for split in EVALUATED_SPLITS]
         for _ in range(2):  # the first time warms up
             began = self.wait()
-            for rows in parts:
+            for rows in splits:
                 task.score(engine, rows)
             seconds = self.wait() - began
-        return seconds, sum(map(len, parts))
+        return seconds, sum(map(len, splits))
 
     def shares(self, evaluation_s: float, steps: int = 10) -> dict[str, float]:
         """Share of each part of a step, waiting for the device between them; `evaluation_s` is

@@ -1,69 +1,66 @@
 #!/usr/bin/env python
-"""Build the embedded data set `mini`: crystals by substitution into prototypes, labelled by CHGNet.
+"""Build the embedded data set `mini`: the small polymorphs of the Materials Project.
 
-    pip install -e ".[mini]"
-    python tools/build_mini.py             # candidates, elements, finished files; can be resumed
-    python tools/build_mini.py --finish    # write the files from what has been labelled so far
+    xxact data fetch mp --out data/raw/mp
+    python tools/build_mini.py data/raw/mp
 
-Every candidate that was tried is one line of JSON in the working folder (runs/mini-build/), so an
-interrupted build goes on where it stopped. It takes about half an hour on two free cores.
+Of the labelled crystals those of at most 20 sites are taken whose formula has at least two of them:
+among these the formula alone cannot tell the energy, and a pattern has something to add. Rows are
+copied as they are, in their order. The data card is written beside them (see `mini_card`).
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
+import lzma
+import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-SEED, COUNT = 20250701, 8000
+import pandas as pd
+from mini_card import card
+
+from xxact.data.fetch_mp import JOIN, LABELLED
+from xxact.data.prepare import prepare
+from xxact.files import write_atomically
+
+FOLDER = Path(__file__).resolve().parents[1] / "xxact/data/mini"
+MAX_SITES = 20
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/mini-build", metavar="DIR")
-    parser.add_argument("--out", type=Path, default=ROOT / "xxact/data/mini", metavar="DIR")
-    parser.add_argument("--count", type=int, default=COUNT, help="candidates to try")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--hours", type=float, help="start no more crystals after this long")
-    parser.add_argument("--finish", action="store_true", help="only write the files")
-    arguments = parser.parse_args()
-    if arguments.count < 1 or arguments.workers < 1:
-        parser.error("--count and --workers have to be at least 1")
-    return arguments
+def read_rows(path: Path) -> pd.DataFrame:
+    """A CSV file as it is written: every field a string, an empty one for what is not known."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def work(arguments: argparse.Namespace, worker: int) -> None:
-    """One process of the build."""
-    from mini.candidates import affordable, load_prototypes, make_candidates
-    from mini.work import run_worker
+def polymorphs(rows: pd.DataFrame, max_sites: int = MAX_SITES) -> pd.DataFrame:
+    """Rows of at most `max_sites` sites whose formula has two such rows or more."""
+    small = rows[rows.nsites.astype(int) <= max_sites]
+    return small[small.groupby("pretty_formula").material_id.transform("size") >= 2]
 
-    candidates = make_candidates(load_prototypes(), arguments.count, arguments.seed)
-    run_worker(affordable(candidates), arguments.work, worker, arguments.workers, arguments.hours)
+
+def write_mini(rows: pd.DataFrame, folder: Path) -> Path:
+    """Write `mini.csv.xz`; the same rows give the same bytes."""
+    text = rows.to_csv(index=False, lineterminator="\n")
+    path = folder / "mini.csv.xz"
+    write_atomically(path, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    return path
 
 
 def main() -> None:
-    arguments = parse_arguments()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    if not arguments.finish:
-        context = multiprocessing.get_context("spawn")
-        workers = [
-            context.Process(target=work, args=(arguments, i)) for i in range(arguments.workers)
-        ]
-        for process in workers:
-            process.start()
-        for process in workers:
-            process.join()
-        if any(process.exitcode for process in workers):
-            raise SystemExit("a worker failed (see above); run the same command to go on")
-    from mini.elements import relax_elements
-    from mini.finish import finish
-
-    relax_elements(arguments.work)
-    finish(arguments)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="DIR", help="what `fetch mp` made")
+    parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR")
+    arguments = parser.parse_args()
+    path = write_mini(polymorphs(read_rows(arguments.source / LABELLED)), arguments.out)
+    with tempfile.TemporaryDirectory() as folder:
+        store = prepare("csv", [path], Path(folder) / "mini").store
+        agreement = json.loads((arguments.source / JOIN).read_text())
+        text = card(read_rows(path), store, agreement)
+    write_atomically(arguments.out / "README.md", text.encode())
+    print(f"{path}: {store.n:,} crystals, {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -63,16 +63,17 @@ def _results(results: Path, scales: Sequence[str]) -> Iterator[dict[str, str]]:
         numbers = [printed(f"table1/rows/{row}/{key}") for key in TARGETS.values()]
         line = {"": label, "published": " / ".join("-" if x is None else str(x) for x in numbers)}
         for scale in scales:
-            texts, seeds = [], {0}
+            texts, seeds = [], []
             for run, target in zip(runs, TARGETS, strict=True):
                 if (scale, run, target) not in by_run.index:
                     texts.append("not run")
                     continue
                 own = by_run.loc[[(scale, run, target)]]
                 texts.append(mean_and_std(list(own["value"]), own["unit"].iloc[0]))
-                seeds.add(len(own))
+                seeds.append(len(own))
             column = f"`{scale}` (n = {tests[scale]:,})"
-            line[column] = f"{' / '.join(texts)} ({max(seeds)} seed{'s' * (max(seeds) > 1)})"
+            counted = " and ".join(map(str, dict.fromkeys(seeds)))
+            line[column] = f"{' / '.join(texts)} (seeds: {counted or 'none'})"
         yield line
 
 

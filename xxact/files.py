@@ -28,6 +28,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _BLOCK = 1 << 22
 
 
+class Taken(UserError):
+    """Another process holds what is wanted; the message names it."""
+
+
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[IO[bytes]]:
     """A binary file that becomes `path` when the block ends, and nothing when it raises.
@@ -76,9 +80,10 @@ def sha256_of(path: Path | str) -> str:
 def held(lock: Path, what: str) -> Iterator[None]:
     """Hold the lock file `lock` while the block runs.
 
-    what: what is held and what is being done with it, as "runs/mine is being trained".
-    Raises `UserError`, naming process, host and time, when another process holds it, on this
-    machine or on another one of a shared file system. A lock that a killed process left holds
+    what: what is held and what is being done with it, as "runs/mine is being trained"; those who
+    come later read it.
+    Raises `Taken`, naming process, host and time, when another process holds it, on this machine
+    or on another one of a shared file system. A lock that a killed process left holds
     nobody up: the kernel frees it on the same machine, and elsewhere its signs of life are watched
     for a few seconds.
     """
@@ -88,6 +93,7 @@ def held(lock: Path, what: str) -> Iterator[None]:
         if not has_locks or _holder(file).get("host") != socket.gethostname():
             _check_no_sign_of_life(file, what)
         own = {
+            "what": what,
             "host": socket.gethostname(),
             "process": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -109,7 +115,8 @@ def held(lock: Path, what: str) -> Iterator[None]:
 def being_read(lock: Path, what: str) -> Iterator[None]:
     """Keep others from holding `lock` while the block runs; many may read at a time.
 
-    Raises `UserError` when another process holds it. Where there is no lock file and none can be
+    what: what its holder is thought to do, where it does not say so itself.
+    Raises `Taken` when another process holds it. Where there is no lock file and none can be
     made (a read-only file system) nobody can change anything either.
     """
     try:
@@ -135,14 +142,24 @@ def _lock_in_kernel(file: IO[str], kind: int, what: str) -> bool:
     return True
 
 
-def _taken(file: IO[str], what: str) -> UserError:
-    holder = _holder(file)
-    by = (
-        "{command} (process {process} on {host}, since {since})".format(**holder)
-        if holder
-        else "another process, which reads it"
-    )
-    return UserError(f"{what} by {by}; wait for it, or stop it")
+def _taken(file: IO[str], what: str) -> Taken:
+    holder, lockers = _holder(file), _lockers(file)
+    is_stale = holder.get("host") == socket.gethostname() and str(holder["process"]) not in lockers
+    if holder and not (is_stale and lockers):
+        by = "{command} (process {process} on {host}, since {since})".format(**holder)
+        return Taken(f"{holder.get('what', what)} by {by}; wait for it, or stop it")
+    readers = " and ".join(f"process {number}" for number in lockers) or "another process"
+    return Taken(f"{Path(file.name).parent} is in use by {readers}; wait for it, or stop it")
+
+
+def _lockers(file: IO[str]) -> list[str]:
+    """Numbers of the processes of this machine that have locked `file`, where Linux tells."""
+    own = os.fstat(file.fileno()).st_ino
+    with suppress(OSError, IndexError):
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        # e.g. `1: FLOCK ADVISORY READ 13273 fe:00:5497709 0 EOF`: process, device and inode
+        return [lock[4] for lock in locks if lock[5].rpartition(":")[2] == str(own)]
+    return []
 
 
 def _holder(file: IO[str]) -> dict:

@@ -6,12 +6,13 @@ Batches are B samples; a pattern is 17 windows of 250 values in [0, 100].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xxact.models.base import outside_autocast
 from xxact.models.layers import choose
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def contrastive_loss(composition: Tensor, xrd: Tensor, temperature: Tensor | flo
     `temperature`; each row's own partner is the right class among the whole batch.
     Radford et al., https://arxiv.org/abs/2103.00020.
     """
-    with torch.autocast(composition.device.type, enabled=False):
+    with outside_autocast(composition):
         c = F.normalize(composition.float(), dim=-1)
         x = F.normalize(xrd.float(), dim=-1)
         logits = c @ x.T / temperature  # (B, B)
@@ -42,7 +43,7 @@ def contrastive_share(
 
     Only their logits (b, B) are computed; the shares of all samples add up to the loss.
     """
-    with torch.autocast(composition.device.type, enabled=False):
+    with outside_autocast(composition):
         c = F.normalize(composition.float(), dim=-1)
         x = F.normalize(xrd.float(), dim=-1)
         own = torch.arange(len(c), device=c.device)[rows]  # (b,)
@@ -73,7 +74,7 @@ def contrastive_gradients(
 
 def with_gradients(value: Tensor, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
     """A number equal to `value` whose gradients with respect to `tensors` are `gradients`."""
-    with torch.autocast(value.device.type, enabled=False):
+    with outside_autocast(value):
         pairs = zip(tensors, gradients, strict=True)
         linear = sum((tensor.float() * gradient).sum() for tensor, gradient in pairs)
         return value + (linear - linear.detach())
@@ -146,13 +147,14 @@ def pretraining_loss(
     mask: Tensor | None = None,
     contrast: Callable[[Tensor, Tensor, Tensor], Tensor] = contrastive_loss,
     share: float = 1.0,
+    look: Callable[[Reconstruction], None] | None = None,
 ) -> dict[str, Tensor]:
     """Terms of a pretraining objective and, under `loss`, their unweighted sum.
 
     `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
     `draw_mask`. The contrastive term always sees the pattern without mask. Where the batch is
     the `share` of a larger one, the terms are this share of its terms; `contrast` must then be a
-    contrastive loss that knows the larger batch.
+    contrastive loss that knows the larger batch. `look` is shown the masked windows.
     """
     masked = "mxm" in kind
     terms = {}
@@ -161,16 +163,28 @@ def pretraining_loss(
         xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
         terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
     if masked:
-        terms["mxm"] = share * _masked_modelling(model, batch, composition, mask)
+        rebuilt = reconstruct(model, batch, composition, mask)
+        terms["mxm"] = share * mxm_loss(rebuilt.prediction, rebuilt.windows, rebuilt.mask)
+        if look is not None:
+            look(rebuilt)
     return {"loss": sum(terms.values()), **terms}
 
 
-def _masked_modelling(model: XxactNN, batch: Batch, composition: Tokens, mask: Tensor) -> Tensor:
-    """The MXM loss; a mask on the CPU spares the last layer the tokens that are not masked."""
+class Reconstruction(NamedTuple):
+    """Windows of patterns under a mask, as a model has rebuilt them."""
+
+    prediction: Tensor  # (B, K, 250), at least 0
+    windows: Tensor  # (B, K, 250), what the patterns are there
+    places: Tensor  # (B, K) int64, which of the 17 windows
+    mask: Tensor  # (B, K) bool, False where a window was not masked and only fills up a row
+
+
+def reconstruct(model: XxactNN, batch: Batch, composition: Tokens, mask: Tensor) -> Reconstruction:
+    """The windows that `mask` (B, 17) hides; one on the CPU spares the last layer the others."""
     n_chosen = int(mask.sum(dim=1).max()) if mask.device.type == "cpu" else mask.shape[1]
     # Masked tokens come first; a sample that has fewer is filled up with others of weight 0.
-    chosen = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
+    places = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
     xrd = model.encode_xrd(batch.pattern, mask)  # (B, 18, W)
-    fused = model.fuse(xrd, composition, chosen=chosen + 1)  # (B, K, W), behind the [CLS]
-    windows = choose(model.xrd.windows(batch.pattern), chosen)  # (B, K, 250)
-    return mxm_loss(model.reconstruct(fused), windows, mask.gather(1, chosen))
+    fused = model.fuse(xrd, composition, chosen=places + 1)  # (B, K, W), behind the [CLS]
+    windows = choose(model.xrd.windows(batch.pattern), places)  # (B, K, 250)
+    return Reconstruction(model.reconstruct(fused), windows, places, mask.gather(1, places))

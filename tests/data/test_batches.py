@@ -83,15 +83,6 @@ def test_gathering_is_deterministic_bit_for_bit(store, cache_bytes):
     assert torch.equal(a.fractions, b.fractions)
 
 
-def test_targets_follow_the_indices(store):
-    device_store = DeviceStore(store)
-    indices = np.array([5, 2])
-    assert torch.equal(
-        device_store.targets("band_gap", indices), torch.tensor([0.05, 0.02], dtype=torch.float32)
-    )
-    assert device_store.targets("crystal_system", indices).tolist() == [6, 6]
-
-
 def test_without_patterns(store):
     assert DeviceStore(store, xrd=False).gather(np.arange(3)).pattern is None
     assert DeviceStore(store).gather(np.arange(3), pattern=False).pattern is None

@@ -52,8 +52,8 @@ def test_mappings_and_split_on_the_command_line(run, crystal_rows, csv_text, tmp
     for row in rows:
         row["e_form"] = row.pop("formation_energy_per_atom")
     for name in ("train", "test"):
-        part = rows[:5] if name == "train" else rows[5:]
-        (tmp_path / f"{name}.csv").write_text(csv_text(part))
+        chosen = rows[:5] if name == "train" else rows[5:]
+        (tmp_path / f"{name}.csv").write_text(csv_text(chosen))
     inputs = [f"{name}={tmp_path / name}.csv" for name in ("train", "test")]
     mapped = ("--column", "formation_energy_per_atom=e_form", "--target", "bulk_modulus:GPa=K")
     out = tmp_path / "store"

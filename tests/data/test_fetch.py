@@ -1,11 +1,7 @@
 """The public data sets, from small releases of the same layout on a local server."""
 
-import csv
 import hashlib
-import io
-import lzma
 import shutil
-import tarfile
 
 import pytest
 
@@ -110,85 +106,3 @@ def test_mp20_keeps_its_split(file_server, tmp_path, capsys):
     paths = fetch.mp20(tmp_path, file_server.url + "mp_20/", QUICK)
     assert [p.name for p in paths] == ["train.csv", "val.csv", "test.csv"]
     assert f"--input train={paths[0]} val={paths[1]} test={paths[2]}" in capsys.readouterr().out
-
-
-# --------------------------------------------------------------- Materials Project crystals
-
-
-def archive(files: dict[str, str]) -> bytes:
-    """A tar.gz as GitHub makes it: everything below one folder."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
-        for name, text in files.items():
-            member = tarfile.TarInfo(f"crysxpp-b12e52b8db9f/{name}")
-            member.size = len(text.encode())
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return stream.getvalue()
-
-
-@pytest.fixture
-def sources(file_server, cubic_cif):
-    """Both repositories' layouts; their indices differ, their ids are shared."""
-    cif = cubic_cif(4.12, [("Cs", 0, 0, 0), ("Cl", 0.5, 0.5, 0.5)])
-    ids = ["mp-1", "mp-10", "mp-100", "mp-2", "mp-3", "mp-4", "mp-11"]
-    file_server.files["crysxpp.tar.gz"] = archive(
-        {"README.md": "x", "data/material_id_hash.csv": ""}
-        | {f"data/{k}.cif": cif for k in range(5)}
-        | {"data/5.cif": "broken", "data/6.cif": cif}
-        | {"data/material_id_hash.csv": "".join(f"{k},{i}\n" for k, i in enumerate(ids))}
-        | {"data/id_prop.csv": "".join(f"{k},{-1.5 - k}\n" for k in range(7))}
-    )
-    volume = 4.12**3
-    rows = [
-        ("mp-1", -1.5, 5.25, volume),
-        ("mp-10", -2.5004, "None", volume * 1.0005),
-        ("mp-100", -3.51, 1.0, volume),  # another energy
-        ("mp-2", -4.5, 1.0, volume * 1.01),  # another volume
-        ("mp-4", -6.5, 1.0, volume),  # its CIF is broken
-        ("mp-9", -1.0, 1.0, volume),  # no structure
-        ("mp-11", -7.5, 1.0, volume),  # its hash says audit
-    ]
-    tables = {"material_id_hash.csv": "", "id_prop.csv": ""}
-    for k, (identifier, energy, gap, cell) in enumerate(rows, start=40):
-        tables["material_id_hash.csv"] += f"{k},{identifier}\n"
-        tables["id_prop.csv"] += f"{k},{energy},{gap},3.1,{cell},0.0\n"
-    file_server.files |= {f"mt-cgcnn/data/{n}": t.encode() for n, t in tables.items()}
-    return file_server, cif
-
-
-def test_mp_joins_its_two_sources(sources, tmp_path, capsys):
-    server, cif = sources
-    urls = (server.url + "crysxpp.tar.gz", server.url + "mt-cgcnn/")
-    path = fetch.mp(tmp_path, *urls, QUICK)
-    with lzma.open(path, "rt", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    common = {"pretty_formula": "Cs1Cl1", "spacegroup.number": "221", "nsites": "2", "cif": cif}
-    assert rows == [
-        {"material_id": "mp-1", "formation_energy_per_atom": "-1.5", "band_gap": "5.25"} | common,
-        {"material_id": "mp-10", "formation_energy_per_atom": "-2.5", "band_gap": ""} | common,
-    ]
-    report = capsys.readouterr().err
-    for what in ("in one source only", "energies differ", "volumes differ", "unreadable"):
-        assert f"1 {what}" in report
-    assert "1 in the audit part" in report
-    first = path.read_bytes()
-    assert fetch.mp(tmp_path, *urls, QUICK).read_bytes() == first
-
-
-def test_a_damaged_archive_is_named(sources, tmp_path):
-    server, _ = sources
-    server.files["crysxpp.tar.gz"] = server.files["crysxpp.tar.gz"][:200]
-    with pytest.raises(UserError, match=r"crysxpp\.tar\.gz is damaged.*delete it"):
-        fetch.mp(tmp_path, server.url + "crysxpp.tar.gz", server.url + "mt-cgcnn/", QUICK)
-
-
-def test_mp_has_the_conventions_of_the_shared_file(test_data, tmp_path):
-    with lzma.open(test_data / "mp_structures.csv.xz", "rt", newline="") as stream:
-        lines = csv.DictReader(stream)
-        rows = [row for k, row in enumerate(lines) if k % 700 == 0]
-    for row in rows:
-        volume = float(row["cif"].split("_cell_volume")[1].split()[0])
-        fields = [row["formation_energy_per_atom"], row["band_gap"], "0", str(volume)]
-        energy = row["formation_energy_per_atom"]
-        made = fetch._mp_row(row["material_id"], row["cif"], energy, fields)
-        assert [str(v) for v in made] == list(row.values())

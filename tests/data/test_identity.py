@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from xxact.data.csv_source import KNOWN_COLUMNS
+from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare
 from xxact.data.source import Input, parse_columns
 
@@ -22,7 +22,7 @@ def identity(crystal_rows, csv_text, tmp_path):
         change(rows)
         content = csv_text(rows).encode()
         (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-        columns = parse_columns([], list(targets), KNOWN_COLUMNS)
+        columns = parse_columns([], list(targets), KNOWN)
         inputs = [Input(folder / name, split)]
         store = prepare("csv", inputs, folder / options.pop("out", "store"), columns=columns)
         return store.store.content_sha256

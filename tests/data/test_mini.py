@@ -34,7 +34,7 @@ def test_mini_is_prepared_from_the_package(store, rows):
     assert store.manifest["failures"] == {}
     assert {"formation_energy_per_atom", "bulk_modulus"} <= set(store.targets)
     assert store.targets["bulk_modulus"].unit == "GPa"
-    assert min(store.manifest["parts"].values()) > 0.03 * store.n
+    assert min(store.manifest["splits"].values()) > 0.03 * store.n
 
 
 def test_space_groups_of_the_store_are_those_of_the_table(store, rows):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from xxact.data import open_store
-from xxact.data.csv_source import KNOWN_COLUMNS
+from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare, prepare_share
 from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
 from xxact.errors import UserError
@@ -75,7 +75,7 @@ def test_manifest_describes_the_store(crystals_csv, tmp_path):
     ]
     assert manifest["symprec"] == 0.01
     assert manifest["wavelength_angstrom"] == 1.54184
-    assert sum(manifest["parts"].values()) == manifest["n"] == 60
+    assert sum(manifest["splits"].values()) == manifest["n"] == 60
     assert str(tmp_path) not in json.dumps(manifest)
 
 
@@ -109,7 +109,7 @@ def test_other_names_and_further_targets(crystal_rows, csv_text, tmp_path):
     columns = parse_columns(
         ["id=code", "formation_energy_per_atom=e_form", "cif=structure"],
         ["bulk_modulus:GPa=K", "hardness=K"],
-        KNOWN_COLUMNS,
+        KNOWN,
     )
     path = write(tmp_path / "c.csv", csv_text(rows))
     store = prepare("csv", [path], tmp_path / "store", columns=columns).store
@@ -137,7 +137,35 @@ def test_formula_alone_gives_compositions(csv_text, tmp_path):
     keys = store.formula_keys()
     assert keys[0] == keys[2] == keys[3] != keys[1]
     assert failures(store) == [
-        {"id": "Xx2O3", "reason": "unknown_element", "message": "'Xx2O3' has Xx"}
+        {
+            "id": "Xx2O3",
+            "reason": "unknown_element",
+            "message": "'Xx2O3': Xx is not a chemical element",
+        }
+    ]
+
+
+def test_a_share_that_float32_cannot_hold_is_refused(csv_text, tmp_path):
+    rows = [{"formula": f"Fe1H0.{'0' * 50}1", "y": 1}, {"formula": "Fe1H0.0000001", "y": 2}]
+    columns = Columns(targets=(TargetColumn("y", "", "y"),))
+    path = write(tmp_path / "f.csv", csv_text(rows))
+    store = prepare("csv", [path], tmp_path / "store", columns=columns).store
+    assert store.ids.tolist() == [b"Fe1H0.0000001"]
+    assert store.manifest["failures"] == {"invalid_composition": 1}
+
+
+def test_the_mean_of_large_values_is_finite(csv_text, tmp_path):
+    from xxact.data.cli import describe
+
+    rows = [{"formula": f"Na{k}Cl", "y": "3e38"} for k in range(1, 9)]
+    columns = Columns(targets=(TargetColumn("y", "", "y"),))
+    path = write(tmp_path / "f.csv", csv_text(rows))
+    text = describe(prepare("csv", [path], tmp_path / "store", columns=columns).store)
+    assert next(line.split()[1:] for line in text.splitlines() if line.startswith("  y ")) == [
+        "8",
+        "3e+38",
+        "3e+38",
+        "3e+38",
     ]
 
 
@@ -263,7 +291,7 @@ def test_nothing_stored_is_an_error(tmp_path):
 )
 def test_missing_columns_are_named(tmp_path, header, named, message):
     path = write(tmp_path / "c.csv", f"{header}\nx,y\n")
-    columns = parse_columns(named, [], KNOWN_COLUMNS)
+    columns = parse_columns(named, [], KNOWN)
     with pytest.raises(UserError, match=message):
         prepare("csv", [path], tmp_path / "store", columns=columns)
 
@@ -279,7 +307,7 @@ def test_missing_columns_are_named(tmp_path, header, named, message):
 )
 def test_misspelt_mappings_are_named(columns, targets, message):
     with pytest.raises(UserError, match=message):
-        parse_columns(columns, targets, KNOWN_COLUMNS)
+        parse_columns(columns, targets, KNOWN)
 
 
 # ----------------------------------------------------------------------------------- split
@@ -289,12 +317,12 @@ def test_split_does_not_depend_on_order_or_on_other_rows(crystal_rows, csv_text,
     rows = crystal_rows(60)
     a = prepare("csv", [write(tmp_path / "a.csv", csv_text(rows))], tmp_path / "a").store
     b = prepare("csv", [write(tmp_path / "b.csv", csv_text(rows[40:5:-1]))], tmp_path / "b").store
-    parts = dict(zip(a.ids.tolist(), a.part.tolist(), strict=True))
-    assert {parts[i] for i in a.ids.tolist()} == {0, 1, 2, 3}
-    assert all(parts[i] == p for i, p in zip(b.ids.tolist(), b.part.tolist(), strict=True))
-    for identifier, part in parts.items():
+    splits = dict(zip(a.ids.tolist(), a.split.tolist(), strict=True))
+    assert {splits[i] for i in a.ids.tolist()} == {0, 1, 2, 3}
+    assert all(splits[i] == p for i, p in zip(b.ids.tolist(), b.split.tolist(), strict=True))
+    for identifier, split in splits.items():
         slot = int(hashlib.sha1(identifier).hexdigest(), 16) % 20
-        assert part == (0 if slot == 0 else 1 if slot < 3 else 2 if slot == 3 else 3)
+        assert split == (0 if slot == 0 else 1 if slot < 3 else 2 if slot == 3 else 3)
 
 
 def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
@@ -303,15 +331,15 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
         write(tmp_path / f"{name}.csv", csv_text(crystal_rows(4 - k, first=10 * k)))
         texts.append(f"{name}={tmp_path / f'{name}.csv'}")
     store = prepare("csv", parse_inputs(texts), tmp_path / "store").store
-    assert store.manifest["parts"] == {"test": 2, "validation": 3, "train": 4}
-    assert store.manifest["split"] == {"rule": "given"}
+    assert store.manifest["splits"] == {"test": 2, "validation": 3, "train": 4}
+    assert store.manifest["split"] == {"by": "given"}
     assert store.ids[store.indices("validation")].tolist() == [b"t-10", b"t-11", b"t-12"]
 
 
 def test_inputs_are_checked(crystals_csv, tmp_path):
     with pytest.raises(UserError, match="no input file"):
         parse_inputs([str(tmp_path / "absent.csv")])
-    with pytest.raises(UserError, match="no part 'holdout'"):
+    with pytest.raises(UserError, match="no split 'holdout'"):
         parse_inputs([f"holdout={crystals_csv}"])
     with pytest.raises(UserError, match="give all or none"):
         parse_inputs([f"train={crystals_csv}", str(crystals_csv)])
@@ -353,7 +381,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(crystals_csv, tmp_pa
         [sys.executable, "-c", _KILLED, str(crystals_csv), str(out)], stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while len(list(out.glob(".shards/*/*.npz"))) < 3:
+    while len(list(out.glob(".preparing/*/*.npz"))) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -367,7 +395,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(crystals_csv, tmp_pa
 
     original = compute.make_shard
     monkeypatch.setattr(compute, "make_shard", lambda p, *a: made.append(p) or original(p, *a))
-    finished = {p.stem for p in out.glob(".shards/*/??????.json")}
+    finished = {p.stem for p in out.glob(".preparing/*/??????.json")}
     prepare("csv", [crystals_csv], out)
     assert finished
     assert not finished & {p.stem for p in made}
@@ -386,11 +414,11 @@ def test_shards_of_a_changed_input_are_not_reused(crystal_rows, csv_text, tmp_pa
         patch.setattr(module, "merge", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare("csv", [path], tmp_path / "store")
-    assert list(tmp_path.glob("store/.shards/*/000000.npz"))
+    assert list(tmp_path.glob("store/.preparing/*/000000.npz"))
     path.write_text(csv_text(crystal_rows(8, first=20)))
     store = prepare("csv", [path], tmp_path / "store").store
     assert store.ids[0] == b"t-20"
-    assert not (store.path / ".shards").exists()
+    assert not (store.path / ".preparing").exists()
 
 
 @pytest.mark.parametrize("n_inputs", [1, 3])
@@ -434,7 +462,7 @@ def test_real_crystals(test_data, tmp_path):
         csv.writer(stream).writerows(rows)
     store = prepare("csv", [tmp_path / "mp.csv"], tmp_path / "store").store
     assert store.n == len(rows) - 1
-    assert not store.manifest["parts"].get("audit")
+    assert not store.manifest["splits"].get("audit")
     agree = store.column("space_group") == store.column("source_space_group")
     assert agree.mean() > 0.95  # the file's own numbers are at symprec 0.1
     assert store.verify() == []

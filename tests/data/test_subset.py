@@ -4,21 +4,21 @@ import hashlib
 
 import numpy as np
 
-from xxact.data.store import PARTS
-from xxact.data.subset import choose, part_of
+from xxact.data.store import SPLITS
+from xxact.data.subset import choose, split_of
 
 
 def test_parts_follow_the_rule():
-    names = {code: name for name, code in PARTS.items()}
+    names = {code: name for name, code in SPLITS.items()}
     for k in range(500):
         slot = int(hashlib.sha1(f"mp-{k}".encode()).hexdigest(), 16) % 20
         expected = {0: "audit", 1: "test", 2: "test", 3: "validation"}.get(slot, "train")
-        assert names[part_of(f"mp-{k}".encode())] == expected
+        assert names[split_of(f"mp-{k}".encode())] == expected
 
 
 def test_known_ids():
-    assert part_of(b"mp-10078") == PARTS["audit"]
-    assert part_of(b"mp-1005719") == PARTS["train"]
+    assert split_of(b"mp-10078") == SPLITS["audit"]
+    assert split_of(b"mp-1005719") == SPLITS["train"]
 
 
 def test_choice_is_nested_and_independent_of_order():

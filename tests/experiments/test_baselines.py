@@ -46,7 +46,7 @@ def plain(tiny_store):
 
 
 def test_a_constant_is_the_mean_or_the_most_frequent_class_of_training(score, tiny_store):
-    train, test = (tiny_store.indices(part) for part in ("train", "test"))
+    train, test = (tiny_store.indices(split) for split in ("train", "test"))
     energy = tiny_store.values(ENERGY)
     found = score(BASELINES["constant"], ENERGY)["metrics"]["final"]["test"][ENERGY]
     wanted = 1000 * np.abs(energy[test] - energy[train].mean()).mean()
@@ -63,7 +63,7 @@ def test_a_constant_is_the_mean_or_the_most_frequent_class_of_training(score, ti
 
 @pytest.mark.parametrize("inputs", [("composition",), ("xrd",), ("composition", "xrd")])
 def test_a_forest_is_scikit_learns_on_these_inputs(inputs, score, plain, tiny_store):
-    train, test = (tiny_store.indices(part) for part in ("train", "test"))
+    train, test = (tiny_store.indices(split) for split in ("train", "test"))
     x = np.hstack([plain[name] for name in inputs])
     data = DeviceStore(tiny_store)
     given = baselines.features(Forest(inputs=inputs), data, np.arange(tiny_store.n))

@@ -45,9 +45,9 @@ def test_two_processes_write_one_result_with_the_numbers_of_one(runs):
     assert read_result(runs[1].result_path).hardware.processes == 2
     assert (one["hardware"]["processes"], two["hardware"]["processes"]) == (1, 2)
     assert two["cost"]["peak_memory_bytes"] > 0
-    for part, scores in one["metrics"]["final"].items():
+    for split, scores in one["metrics"]["final"].items():
         for target, score in scores.items():
-            found = two["metrics"]["final"][part][target]
+            found = two["metrics"]["final"][split][target]
             known = {name: value for name, value in score.items() if value is not None}
             assert {name: found[name] for name in known} == pytest.approx(known, rel=1e-2)
     assert [entry["step"] for entry in two["curve"]] == [entry["step"] for entry in one["curve"]]
@@ -70,6 +70,33 @@ def test_a_result_is_valid_however_it_was_computed(runs, tiny_store):
     suite.check_identity(same, suite.identify(same, tiny_store))
     with pytest.raises(UserError, match=r"epochs 7\.0 against 1\.0"):
         suite.check_identity(other, suite.identify(other, tiny_store))
+
+
+def test_a_run_is_of_the_weights_that_it_started_from(runs, make_spec, tiny_store):  # noqa: F811
+    parent = runs[0]
+    spec = make_spec(dropout=0.0, epochs=0.5, init="table2/none")
+    child = dataclasses.replace(parent, name="table2/child", spec=spec)
+    execute(child, show=False)
+    suite.check_identity(child, suite.identify(child, tiny_store))
+    before = parent.model_path.read_bytes()
+    parent.model_path.write_bytes(b"of another training")
+    with pytest.raises(UserError, match="the weights it starts from"):
+        suite.check_identity(child, suite.identify(child, tiny_store))
+    parent.model_path.unlink()  # which says nothing against the child
+    suite.check_identity(child, suite.identify(child, tiny_store))
+    parent.model_path.write_bytes(before)
+
+
+def test_a_finished_run_outlives_changes_of_the_code(runs, tiny_store):
+    run = runs[0]
+    now = suite.identify(run, tiny_store)
+    later = now | {"provenance": now["provenance"] | {"code_sha256": "0" * 64}}
+    suite.check_identity(run, later)
+    before = run.model_path.read_bytes()
+    run.model_path.unlink()  # made again, they would be of other code than the result
+    with pytest.raises(UserError, match="the code"):
+        suite.check_identity(run, later)
+    run.model_path.write_bytes(before)
 
 
 def test_an_error_is_one_in_both_processes(runs):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from xxact.experiments import local, suite
 from xxact.experiments.result import read_result
 
 
@@ -95,7 +96,7 @@ def step_of(folder):
         return None
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(command, run, tmp_path):
+def test_ctrl_c_saves_and_the_same_command_goes_on(command, run, experiments, tmp_path):
     arguments = command("table1", "--local", "--only", "xrd_energy")
     folder = tmp_path / "runs" / "tiny" / "table1" / "xrd_energy"
     process = subprocess.Popen(
@@ -108,9 +109,29 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(command, run, tmp_path):
     assert b"Traceback" not in errors
     assert process.returncode in (0, 75)
     if process.returncode == 75:
-        assert (folder / "seed0" / "checkpoint.pt").exists()
+        assert b"(seed 0) stopped (step" in errors
+        assert b"failed" not in errors
+        before = (folder / "seed0" / "checkpoint.pt").read_bytes()
+        # an unfinished run is protected from an edited row as a finished one is
+        row = experiments / "table1" / "xrd_energy.yaml"
+        text = row.read_text()
+        row.write_text(text + "train_fraction: 0.5\n")
+        refused = run("table1", "--local", "--only", "xrd_energy")
+        assert refused.returncode == 2
+        assert "train_fraction 0.5 against 1.0" in refused.stderr
+        assert (folder / "seed0" / "checkpoint.pt").read_bytes() == before
+        row.write_text(text)
     assert run("table1", "--local", "--only", "xrd_energy").returncode == 0
     assert (folder / "seed0.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "told"),
+    [(75, "stopped (not started)"), (-9, "killed by SIGKILL"), (-15, "SIGTERM"), (2, "failed")],
+)
+def test_how_a_run_ended_is_called_what_it_was(exit_code, told, experiments, tmp_path):
+    (run,) = suite.plan(["table1/constant_energy"], "tiny", [0], tmp_path)
+    assert told in local._how_it_ended(run, exit_code)
 
 
 def test_results_of_another_spec_are_not_taken_for_this_one(run, experiments):

@@ -72,12 +72,12 @@ def assert_close(one, other):
     """Scores at every evaluation agree to 0.1 %, where they count samples to one sample."""
     assert [point.step for point in one.curve] == [point.step for point in other.curve]
     for a, b in zip(one.curve, other.curve, strict=True):
-        for part in ("validation", "test"):
-            for target, scores in getattr(a, part).items():
+        for split in ("validation", "test"):
+            for target, scores in getattr(a, split).items():
                 n = scores["n"]
                 for name, value in scores.items():
                     slack = 100 / n if name == "accuracy_percent" else 0.001 * abs(value)
-                    assert getattr(b, part)[target][name] == pytest.approx(value, abs=slack)
+                    assert getattr(b, split)[target][name] == pytest.approx(value, abs=slack)
 
 
 def test_a_result_names_the_commit_that_was_submitted(project, slurm, tmp_path):

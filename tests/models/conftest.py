@@ -66,12 +66,6 @@ def batch() -> SimpleNamespace:
 
 
 @pytest.fixture
-def large_batch() -> SimpleNamespace:
-    """A batch of which padding is a good part."""
-    return make_batch(size=40)
-
-
-@pytest.fixture
 def composition_batch() -> SimpleNamespace:
     return make_batch(with_pattern=False)
 

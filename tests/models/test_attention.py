@@ -7,8 +7,6 @@ import torch
 from xxact.models import kernel
 from xxact.models.attention import Attention, _Attend
 from xxact.models.dropout import N_VALUES
-from xxact.models.layers import additive_mask
-from xxact.models.packing import pack
 
 HEADS, SIZE, QUERIES, KEYS, BATCH = 2, 5, 3, 5, 7
 WIDTH = HEADS * SIZE
@@ -23,17 +21,6 @@ def inputs():
     mask[::2, ..., 3:] = -torch.inf
     q, kv = torch.randn(WIDTH, QUERIES, BATCH), torch.randn(2 * WIDTH, KEYS, BATCH)
     return q.requires_grad_(), kv.requires_grad_(), mask, torch.randn(WIDTH, QUERIES, BATCH)
-
-
-def attend(q, kv, mask, heads=HEADS, p=0.0):
-    """`_Attend` of queries (W, S, B), keys and values (2 W, M, B) and a mask (B, 1, 1, M)."""
-    hidden = None if mask is None else mask[:, 0, 0].t().flatten()
-    starts = [
-        np.arange(x.shape[1] + 1, dtype=np.uint64) * x.shape[2]
-        for x in (q, q if kv is None else kv)
-    ]
-    kv = None if kv is None else kv.flatten(1)
-    return _Attend.apply(q.flatten(1), kv, hidden, *starts, heads, p).unflatten(1, q.shape[1:])
 
 
 def heads_first(x):
@@ -58,7 +45,7 @@ def used_weights(q, kv, mask, p):
     """The weights (B, H, S, M) that `_Attend` multiplies values by, read off by unit vectors."""
     assert KEYS == SIZE
     unit = torch.eye(KEYS)[None, :, :, None].expand(HEADS, -1, -1, BATCH).reshape(WIDTH, KEYS, -1)
-    out = attend(q.detach(), torch.cat((kv[:WIDTH].detach(), unit)), mask, HEADS, p)
+    out = _Attend.apply(q.detach(), torch.cat((kv[:WIDTH].detach(), unit)), mask, HEADS, p)
     return heads_first(out)
 
 
@@ -69,7 +56,7 @@ def test_output_and_gradients_are_those_of_the_formula(inputs, p):
     keep = (used_weights(q, kv, mask, p) > 0) / (1 - round(p * N_VALUES) / N_VALUES)
     assert ((keep == 0) & (mask == 0)).any() == (p > 0)
     torch.manual_seed(5)
-    got = attend(q, kv, mask, HEADS, p)
+    got = _Attend.apply(q, kv, mask, HEADS, p)
     want = formula(q, kv, mask, keep)
     torch.testing.assert_close(got, want, **TOLERANCE)
     got = torch.autograd.grad(got, (q, kv), upstream)
@@ -80,8 +67,8 @@ def test_packed_projections_get_the_gradients_of_separate_ones():
     torch.manual_seed(0)
     packed = torch.randn(3 * WIDTH, QUERIES, BATCH, requires_grad=True)
     upstream = torch.randn(WIDTH, QUERIES, BATCH)
-    got = attend(packed, None, None, HEADS, 0.0)
-    want = attend(packed[:WIDTH], packed[WIDTH:], None, HEADS, 0.0)
+    got = _Attend.apply(packed, None, None, HEADS, 0.0)
+    want = _Attend.apply(packed[:WIDTH], packed[WIDTH:], None, HEADS, 0.0)
     torch.testing.assert_close(got, want, rtol=0, atol=0)
     got = torch.autograd.grad(got, packed, upstream)
     torch.testing.assert_close(got, torch.autograd.grad(want, packed, upstream), rtol=0, atol=0)
@@ -100,7 +87,7 @@ def test_what_is_not_finite_shows(inputs):
     q, kv, mask, _ = inputs
     with torch.no_grad():
         kv[0, 1, 2] = torch.nan  # one key of one head
-        out = attend(q, kv, mask, HEADS, 0.0)
+        out = _Attend.apply(q, kv, mask, HEADS, 0.0)
     assert out[:SIZE, :, 2].isnan().all()
     assert out.isnan().sum() == SIZE * QUERIES
 
@@ -112,39 +99,11 @@ def test_rate_of_dropped_weights():
     values = torch.ones(16, *shape[1:])
     packed = torch.cat((torch.zeros(32, *shape[1:]), values))
     # equal scores: each output is the number of kept weights over that of keys
-    out = attend(packed, None, None, 4, p)[::4]  # (4, S, B), a channel of each head
+    out = _Attend.apply(packed, None, None, 4, p)[::4]  # (4, S, B), a channel of each head
     kept = (out * (1 - p)).mean().item()
     assert kept == pytest.approx(1 - p, abs=5 * (p * (1 - p) / n) ** 0.5)
-    again = attend(packed, None, None, 4, p)[::4]
+    again = _Attend.apply(packed, None, None, 4, p)[::4]
     assert not torch.equal(out, again)
-
-
-@pytest.mark.parametrize("p", [0.0, 0.3])
-@pytest.mark.parametrize("first_alone", [False, True])
-def test_packed_tokens_attend_as_padded_ones_with_the_same_dropout(p, first_alone):
-    """Samples come longest first, so that both ways draw the same weights to drop."""
-    torch.manual_seed(0)
-    lengths = torch.tensor([5, 5, 4, 2, 2, 1, 1])
-    padding = torch.arange(KEYS) >= lengths[:, None]  # (B, M)
-    attention = Attention(WIDTH, HEADS, dropout=p)
-    x = torch.randn(BATCH, KEYS, WIDTH)
-    packing = pack(padding)
-    rows = packing.pack(x)  # (T, W)
-    n_queries, n_rows = (1, BATCH) if first_alone else (KEYS, len(rows))
-    weight = torch.randn(BATCH, n_queries, WIDTH) * ~padding[:, :n_queries, None]
-
-    def outcome(queries, memory, mask, weight):
-        torch.manual_seed(5)
-        out = attention(queries, memory if first_alone else None, mask)
-        gradients = torch.autograd.grad((out * weight).sum(), list(attention.parameters()))
-        return out.detach(), gradients
-
-    want, want_gradients = outcome(x[:, :n_queries], x, additive_mask(padding), weight)
-    turns = pack(padding[:, :n_queries])
-    got, got_gradients = outcome(rows[:n_rows], rows, packing, turns.pack(weight))
-    held = ~padding[:, :n_queries]
-    torch.testing.assert_close(turns.unpack(got)[held], want[held], **TOLERANCE)
-    torch.testing.assert_close(got_gradients, want_gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_evaluation_draws_no_random_numbers():

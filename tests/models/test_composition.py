@@ -1,9 +1,6 @@
 """The composition encoder and CrabNet against element-by-element formulas."""
 
-import contextlib
 import math
-from dataclasses import replace
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,12 +16,6 @@ from xxact.models.spec import CompositionSpec
 
 SMALL = CompositionSpec(width=16, layers=2, heads=2, feedforward=24)
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
-
-
-def padded_values(encoder, elements, fractions):
-    """Outputs (B, S, W) of the encoder."""
-    tokens = encoder(elements, fractions)
-    return tokens.padded(tokens.values)
 
 
 def test_fraction_encoding_is_crabnets():
@@ -76,66 +67,25 @@ def test_scalers_start_at_one():
 
 def test_padding_and_order_do_not_matter(batch):
     encoder = CompositionEncoder(SMALL, cls=True).eval()
-    want = padded_values(encoder, batch.elements, batch.fractions)
+    want = encoder(batch.elements, batch.fractions).values
     wider = [nn.functional.pad(x, (0, 3)) for x in (batch.elements, batch.fractions)]
-    got = padded_values(encoder, *wider)
+    got = encoder(*wider)
     held = ~encoder(batch.elements, batch.fractions).padding
-    torch.testing.assert_close(got[:, : want.shape[1]][held], want[held], **NEAR)
-    padding = encoder(*wider).padding
-    assert padding[:, -3:].all()
-    assert not padding[:, :2].any()
-    flipped = padded_values(encoder, batch.elements.flip(1), batch.fractions.flip(1))
+    torch.testing.assert_close(got.values[:, : want.shape[1]][held], want[held], **NEAR)
+    assert got.padding[:, -3:].all()
+    assert not got.padding[:, :2].any()
+    flipped = encoder(batch.elements.flip(1), batch.fractions.flip(1)).values
     torch.testing.assert_close(flipped[:, 0], want[:, 0], **NEAR)
     torch.testing.assert_close(
         flipped[:, 1:].flip(1)[held[:, 1:]], want[:, 1:][held[:, 1:]], **NEAR
     )
 
 
-@contextlib.contextmanager
-def path(name):
-    """On which path compositions are encoded here: that of CPUs or that of accelerators."""
-    with patch("xxact.models.composition.on_cpu", lambda tensor: name == "packed"):
-        yield
-
-
-@pytest.mark.parametrize("how", ["packed", "padded"])
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_cls_alone_equals_full_output(how, norm_first, large_batch):
-    encoder = CompositionEncoder(replace(SMALL, norm_first=norm_first, dropout=0.0), cls=True)
-    inputs = large_batch.elements, large_batch.fractions
-    weight = torch.randn(len(large_batch.elements), SMALL.width)
-    with path(how):
-        full, alone = encoder(*inputs), encoder(*inputs, cls_only=True)
-    assert (full.packing is not None) == (how == "packed")
-    assert alone.values.numel() == weight.numel()
-    torch.testing.assert_close(alone.cls, full.cls, **NEAR)
-    torch.testing.assert_close(full.cls, full.padded(full.values)[:, 0], rtol=0, atol=0)
-    got, want = (
-        torch.autograd.grad((tokens.cls * weight).sum(), list(encoder.parameters()))
-        for tokens in (alone, full)
-    )
-    torch.testing.assert_close(got, want, **NEAR)
-
-
-@pytest.mark.parametrize("cls", [False, True])
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_packed_and_padded_tokens_have_the_same_outputs_and_gradients(cls, norm_first, large_batch):
-    torch.manual_seed(0)
-    encoder = CompositionEncoder(replace(SMALL, norm_first=norm_first, dropout=0.0), cls=cls)
-    weight = torch.randn(40, large_batch.elements.shape[1] + cls, SMALL.width)
-
-    def outcome(how):
-        with path(how):
-            tokens = encoder(large_batch.elements, large_batch.fractions)
-        values = tokens.padded(tokens.values).masked_fill(tokens.padding[..., None], 0.0)
-        gradients = torch.autograd.grad((values * weight).sum(), list(encoder.parameters()))
-        return tokens, values, gradients
-
-    packed, *got = outcome("packed")
-    padded, *want = outcome("padded")
-    assert len(packed.values) < 0.8 * packed.padding.numel()
-    assert padded.packing is None
-    torch.testing.assert_close(got, want, **NEAR)
+def test_cls_alone_equals_full_output(batch):
+    encoder = CompositionEncoder(SMALL, cls=True).eval()
+    full = encoder(batch.elements, batch.fractions).values
+    alone = encoder(batch.elements, batch.fractions, cls_only=True).values
+    torch.testing.assert_close(alone, full[:, :1], **NEAR)
 
 
 def test_padding_row_gets_no_gradient(batch, small_model):
@@ -166,7 +116,7 @@ def test_crabnet_averages_over_the_elements(batch, small_model):
     model = small_model("crabnet").eval()
     tokens = model.features(batch)
     value, logits, embedding = [], [], []
-    for row, padding in zip(tokens.padded(tokens.values), tokens.padding, strict=True):
+    for row, padding in zip(tokens.values, tokens.padding, strict=True):
         elements = row[~padding]
         out = model.heads["formation_energy_per_atom"](elements).mean(0)
         value.append(out[0] * torch.sigmoid(out[2]))

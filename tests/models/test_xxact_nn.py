@@ -47,27 +47,10 @@ def test_features_at_the_cls_alone(kind, norm_first, small_model, batch):
     torch.testing.assert_close(model.embedding(alone), model.embedding(full), **NEAR)
 
 
-@pytest.mark.parametrize("kind", ["xxact_nn", "crabnet"])
-def test_compositions_without_padding_give_the_same_predictions_and_gradients(
-    kind, small_model, large_batch
-):
-    model = small_model(kind, dropout=0.0)
-
-    def outcome():
-        predicted = model(large_batch)
-        weights = list(model.parameters())
-        loss = sum(output.square().mean() for output in predicted.values())
-        return predicted, torch.autograd.grad(loss, weights, allow_unused=True)
-
-    packed = outcome()
-    model.composition.packs = False
-    torch.testing.assert_close(packed, outcome(), **NEAR)
-
-
 def test_encoders_and_fusion_shapes(small_model, batch):
     model = small_model("xxact_nn")
     composition = model.encode_composition(batch)
-    assert composition.padded(composition.values).shape == (6, 5, 16)
+    assert composition.values.shape == (6, 5, 16)
     xrd = model.encode_xrd(batch.pattern)
     assert xrd.shape == (6, 18, 16)
     fused = model.fuse(xrd, composition)

@@ -59,7 +59,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):
-    with pytest.raises(UserError, match="none.pt: No such file"):
+    with pytest.raises(UserError, match=r"none\.pt: No such file"):
         checkpoint.load(tmp_path / "none.pt")
     (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
     torch.save({"step": 1}, tmp_path / "cut.pt")

@@ -176,7 +176,7 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_parts_of_a_batch_give_the_gradients_of_the_whole(groups, name):
+def test_micro_batches_give_the_gradients_of_the_whole(groups, name):
     assert_equal(groups.alone[f"{name}, parts"], groups.alone[name])
 
 
@@ -197,7 +197,7 @@ def test_so_do_other_stages_with_accumulation(groups, name, stage):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_four_processes_with_parts_of_unequal_size_do_too(groups, name):
+def test_four_processes_with_micro_batches_of_unequal_size_do_too(groups, name):
     assert_equal(groups.four[0][name], groups.alone[name])
 
 
@@ -220,8 +220,8 @@ def test_a_run_goes_on_in_another_number_of_processes_and_the_other_engine(group
     assert [entry["step"] for entry in curve] == [entry["step"] for entry in expected]
     for entry, other in zip(curve, expected, strict=True):
         assert entry["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
-        for part in ("validation", "test"):
-            assert entry[part]["objective"] == pytest.approx(other[part]["objective"], rel=1e-3)
+        for split in ("validation", "test"):
+            assert entry[split]["objective"] == pytest.approx(other[split]["objective"], rel=1e-3)
     assert groups.four[1]["curve"] == curve
 
 

@@ -40,7 +40,7 @@ def test_compiled_blocks_change_nothing(kind, make_spec, tiny_store, tmp_path, m
 
 
 def test_dropout_is_the_same_when_embeddings_are_computed_twice(make_spec, tiny_store, tmp_path):
-    """Accumulated gradients against those of one graph that holds all parts."""
+    """Accumulated gradients against those of one graph that holds all micro-batches."""
     spec = make_spec(objective="contrastive", dropout=0.3, engine={"micro_batch": 12})
     _, training = steps(spec, tiny_store, tmp_path, n=1)
     moments = training.engine.state()["optimizer"]["exp_avg"]
@@ -48,11 +48,11 @@ def test_dropout_is_the_same_when_embeddings_are_computed_twice(make_spec, tiny_
     naive = Training(spec, tiny_store, tmp_path, seed=0)
     slots, model = naive.sampler.batch(0), naive.model.train()
     pairs = []
-    for part in naive.parts:
-        torch.manual_seed(1_000_000_007 * part.number)
-        batch = naive.task.data.gather(slots.rows[part.slots])
+    for micro_batch in naive.micro_batches:
+        torch.manual_seed(1_000_000_007 * micro_batch.number)
+        batch = naive.task.data.gather(slots.rows[micro_batch.slots])
         pairs.append(objectives.paired_embeddings(model, batch, "contrastive"))
-    c, x = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    c, x = (torch.cat(embeddings) for embeddings in zip(*pairs, strict=True))
     objectives.contrastive_loss(c, x, model.temperature).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

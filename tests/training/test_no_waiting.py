@@ -13,7 +13,8 @@ import torch
 from xxact import objectives
 from xxact.data.batches import DeviceStore
 from xxact.models import build_model
-from xxact.training.sampler import Part, Slots
+from xxact.training.micro_batches import MicroBatch
+from xxact.training.sampler import Slots
 from xxact.training.task import Supervised
 
 META = torch.device("meta")
@@ -37,7 +38,7 @@ def test_supervised_training(kind, make_spec, tiny_store):
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
     model = build_model(spec.model, task.targets).to(META).train()
     slots = Slots(ROWS, ROWS % 2)
-    loss = task._share(model, slots, Part(slice(0, 32), 0), seed=0)
+    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0)
     loss.backward()
     assert loss.device == META
     assert all(parameter.grad is not None for parameter in model.heads.parameters())

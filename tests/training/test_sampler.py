@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xxact.errors import UserError
-from xxact.training.sampler import Sampler, parts_of
+from xxact.training.sampler import Sampler
 
 
 def test_an_epoch_of_one_task_shows_every_row_once_in_another_order_each_time():
@@ -49,7 +49,7 @@ def test_rows_of_a_task_repeat_only_after_all_were_shown():
         assert times.max() - times.min() <= 1
 
 
-def test_a_part_smaller_than_a_batch_is_one_batch():
+def test_fewer_examples_than_a_batch_are_one_batch():
     sampler = Sampler([np.arange(7)], batch_size=64, seed=0)
     assert sampler.steps_per_epoch == 1
     assert sorted(sampler.batch(5).rows) == list(range(7))
@@ -58,22 +58,3 @@ def test_a_part_smaller_than_a_batch_is_one_batch():
 def test_a_target_without_examples_is_named():
     with pytest.raises(UserError, match="target 1"):
         Sampler([np.arange(7), np.arange(0)], batch_size=4, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("n", "size", "largest"), [(32, 1, None), (32, 4, 3), (33, 2, 5), (7, 3, 2)]
-)
-def test_the_parts_of_all_processes_cover_a_batch_once(n, size, largest):
-    parts = [parts_of(n, rank, size, largest) for rank in range(size)]
-    assert len({len(own) for own in parts}) == 1
-    together = [part for own in parts for part in own]
-    assert [part.number for part in together] == list(range(len(together)))
-    slots = np.concatenate([np.arange(n)[part.slots] for part in together])
-    np.testing.assert_array_equal(slots, np.arange(n))
-    sizes = [len(part) for part in together]
-    assert max(sizes) <= (largest or n)
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_more_parts_than_slots_leave_some_empty():
-    assert sorted(len(parts_of(3, rank, 4, None)[0]) for rank in range(4)) == [0, 1, 1, 1]

@@ -116,6 +116,32 @@ def test_a_width_that_the_grid_cannot_hold_is_refused(sigma):
         one_sample([30.0], sigma=sigma)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("two_theta", np.array([30.0]), "two_theta must be a torch tensor of shape"),
+        ("intensity", [1.0], "intensity must be a torch tensor of shape"),
+        ("intensity", torch.ones(2), "must have one shape"),
+        ("two_theta", torch.ones(1, 1), "must have one shape"),
+        ("row", torch.zeros(1), "row must be of torch.int64, got torch.float32"),
+        ("row", torch.tensor([1]), "row must hold numbers from 0 to 0, got 1 to 1"),
+        ("row", torch.tensor([-1]), "got -1 to -1"),
+        ("n_samples", 1.0, "n_samples must be a number of samples, got the float 1.0"),
+        ("n_samples", -1, "n_samples must not be negative"),
+        ("sigma", "0.1", "sigma must be a number of degrees"),
+    ],
+)
+def test_arguments_that_cannot_be_right_are_named(name, value, message):
+    arguments = {
+        "two_theta": torch.tensor([30.0]),
+        "intensity": torch.ones(1),
+        "row": torch.zeros(1, dtype=torch.int64),
+        "n_samples": 1,
+    }
+    with pytest.raises(UserError, match=message):
+        broaden(**arguments | {name: value})
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_the_gpu_agrees_with_the_cpu():
     batch = make_batch(300)

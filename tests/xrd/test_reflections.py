@@ -300,6 +300,10 @@ def test_a_cell_beyond_memory_is_refused():
         {"wavelength": float("nan")},
         {"two_theta_range": (10, 5)},
         {"two_theta_range": (5, 180)},
+        {"two_theta_range": 90},
+        {"two_theta_range": ("5", 90)},
+        {"two_theta_range": (5, 90, 120)},
+        {"two_theta_range": (None, 90)},
         {"debye_waller_factors": {"Xx": 1.0}},
     ],
 )

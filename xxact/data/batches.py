@@ -70,7 +70,6 @@ class DeviceStore:
             )
         self._cached = self.device.type == "cpu" and 4 * N_POINTS * store.n <= cache_bytes
         self._cache: torch.Tensor | None = None
-        self._values: dict[str, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return self.store.n
@@ -114,12 +113,6 @@ class DeviceStore:
 
         two_theta, intensity, row = self._reflections.flat(host)
         return broaden(two_theta, intensity, row, len(host), sigma)  # (B, 4250)
-
-    def targets(self, name: str, indices: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """(B,) values of a target: float32 with NaN, or int64 classes with -1, where missing."""
-        if name not in self._values:
-            self._values[name] = torch.from_numpy(self.store.values(name)).to(self.device)
-        return self._values[name][to_device(_on_host(indices), self.device)]
 
 
 class _Ragged:

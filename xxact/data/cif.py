@@ -8,48 +8,55 @@ layout, however small, goes to pymatgen.
 from __future__ import annotations
 
 import re
-import warnings
+from dataclasses import replace
 
 import numpy as np
 
+from xxact.data.cif_block import Block, parse_blocks, parse_cell, parse_sites
+from xxact.data.cif_composition import check_composition, parse_composition
+from xxact.data.cif_symmetry import crystal_of
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.xrd.crystal import Crystal, CrystalError
+from xxact.xrd.orbits import expand
 
 _CELL = "".join(f"_cell_length_{x} +(\\S+)\n" for x in "abc") + "".join(
     f"_cell_angle_{x} +(\\S+)\n" for x in ("alpha", "beta", "gamma")
 )
 _P1 = re.compile(
-    r"\s*# generated using pymatgen\n"
+    r"\s*(?:# generated using pymatgen\n)?"
     r"data_\S+\n"
-    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"_symmetry_Int_Tables_number +1\n"
+    r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"(?:_symmetry_Int_Tables_number +1\n"
     r"_chemical_formula_structural +[^\n]+\n"
     r"_chemical_formula_sum +[^\n]+\n"
     r"_cell_volume +\S+\n"
-    r"_cell_formula_units_Z +\d+\n"
+    r"_cell_formula_units_Z +\d+\n)?"
     r"loop_\n"
-    r" _symmetry_equiv_pos_site_id\n"
-    r" _symmetry_equiv_pos_as_xyz\n"
-    r"  1  'x, y, z'\n"
+    r"(?: _symmetry_equiv_pos_site_id\n)?"
+    r" ?_symmetry_equiv_pos_as_xyz\n"
+    r" (?: 1 )? ?'x, y, z'\n"
     r"loop_\n"
-    r" _atom_site_type_symbol\n"
-    r" _atom_site_label\n"
-    r" _atom_site_symmetry_multiplicity\n"
-    r" _atom_site_fract_x\n"
-    r" _atom_site_fract_y\n"
-    r" _atom_site_fract_z\n"
-    r" _atom_site_occupancy\n"
+    r" ?_atom_site_type_symbol\n"
+    r" ?_atom_site_label\n"
+    r"(?P<multiplicity> _atom_site_symmetry_multiplicity\n)?"
+    r" ?_atom_site_fract_x\n"
+    r" ?_atom_site_fract_y\n"
+    r" ?_atom_site_fract_z\n"
+    r" ?_atom_site_occupancy\n"
 )
-_ATOM_FIELDS = 7
 
 
 def read_cif(text: str) -> Crystal:
-    """The first structure of a CIF; `CrystalError` (`unreadable_cif`) if there is none."""
+    """The crystal of a CIF; `CrystalError` says why there is none, or none that is sure."""
     crystal = read_pymatgen_p1(text)
-    return read_with_pymatgen(text) if crystal is None else crystal
+    return read_any(text) if crystal is None else crystal
 
 
 def read_pymatgen_p1(text: str) -> Crystal | None:
-    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else."""
+    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else.
+
+    The layout of `xxact data fetch mp`, which is pymatgen's with what repeats itself left out, is
+    read too.
+    """
     text = text.replace("\r\n", "\n")
     head = _P1.match(text)
     if head is None:
@@ -57,33 +64,62 @@ def read_pymatgen_p1(text: str) -> Crystal | None:
     rows = text[head.end() :].rstrip()
     fields = rows.split()
     n = rows.count("\n") + 1
-    if len(fields) != _ATOM_FIELDS * n:
+    width = 7 if head["multiplicity"] else 6
+    if len(fields) != width * n:
         return None
-    if any(float_or_nan(f) != 1.0 for f in set(fields[6::_ATOM_FIELDS])):
+    if any(float_or_nan(f) != 1.0 for f in set(fields[width - 1 :: width])):
         return None
     try:
-        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::_ATOM_FIELDS]]
-        cell = [float(field) for field in head.groups()]
-        coords = np.array([[float(x) for x in fields[k::_ATOM_FIELDS]] for k in (3, 4, 5)]).T
+        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::width]]
+        cell = [float(field) for field in head.groups()[:6]]
+        columns = range(width - 4, width - 1)
+        coords = np.array([[float(x) for x in fields[k::width]] for k in columns]).T
     except (KeyError, ValueError):
         return None
     coords = round_to_thirds(coords)
     return Crystal(lattice_vectors(*cell), coords - np.floor(coords), numbers)
 
 
-def read_with_pymatgen(text: str) -> Crystal:
-    """The reference: the first structure that pymatgen's `CifParser` finds."""
-    from pymatgen.core import Structure
+def read_any(text: str) -> Crystal:
+    """The crystal of a CIF in any layout, by the rule above."""
+    blocks = [block for block in parse_blocks(text) if block.describes_a_crystal]
+    if not blocks:
+        raise CrystalError("no_sites", "the CIF has no atoms: it is text alone")
+    crystal = read_block(blocks[0])
+    for other in blocks[1:]:
+        try:
+            another = read_block(other)
+        except CrystalError:
+            continue
+        if not _alike(crystal, another):
+            raise CrystalError(
+                "several_crystals",
+                f"the CIF has several crystals, in its blocks '{blocks[0].name}' and "
+                f"'{other.name}': give each a row of its own",
+            )
+    return crystal
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure = Structure.from_str(text, fmt="cif")
-    except Exception as error:  # CifParser raises whatever its parts raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        message = lines[-1] if lines else type(error).__name__
-        raise CrystalError("unreadable_cif", message) from error
-    return Crystal.from_structure(structure)
+
+def read_block(block: Block) -> Crystal:
+    """The crystal of one block; `CrystalError` if it has none or contradicts itself."""
+    lattice = lattice_vectors(*parse_cell(block))
+    stated = parse_composition(block)
+    listed = parse_sites(block, stated.elements)
+    sites = [replace(s, coords=tuple(round_to_thirds(np.array(s.coords)))) for s in listed.sites]
+
+    def build(operators: np.ndarray) -> Crystal:
+        crystal = expand(lattice, sites, operators)
+        check_composition(crystal, stated, listed.implied)
+        return crystal
+
+    return crystal_of(block, lattice, build)
+
+
+def _alike(a: Crystal, b: Crystal) -> bool:
+    """Whether two blocks hold one crystal, measured twice: the same atoms, 5 % of the volume."""
+    volumes = [abs(np.linalg.det(crystal.lattice)) for crystal in (a, b)]
+    counts = [np.bincount(c.atomic_numbers, c.occupancies, minlength=119) for c in (a, b)]
+    return abs(volumes[0] / volumes[1] - 1) < 0.05 and np.allclose(*counts, rtol=0.05)
 
 
 def lattice_vectors(

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.elements import SYMBOLS
-from xxact.data.store import FAILURES, PARTS, Store, open_store
+from xxact.data.labels import class_counts, remarks
+from xxact.data.leak import leak
+from xxact.data.sources import SOURCES, known_columns
+from xxact.data.store import FAILURES, LOCK, SPLITS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
+from xxact.files import held
 
 
 def add_parser(subparsers) -> None:
@@ -37,13 +41,19 @@ def _add_prepare(commands) -> None:
         description="Interrupted, the same command goes on where it stopped.",
     )
     add = parser.add_argument
-    add("--source", required=True, choices=("csv", "alexandria", "mini"))
+    add(
+        "--source",
+        required=True,
+        choices=SOURCES,
+        help="csv: a table with CIFs or formulas; cifs: a table beside CIF files; json: pymatgen "
+        "structures, Materials Project or JARVIS; alexandria: its releases; mini: the embedded one",
+    )
     add(
         "--input",
         nargs="+",
         action="extend",
         default=[],
-        metavar="[PART=]FILE",
+        metavar="[SPLIT=]FILE",
         help="files; train=FILE, validation=FILE, test=FILE keep a given split",
     )
     add("--out", required=True, type=Path, metavar="DIR")
@@ -61,7 +71,12 @@ def _add_prepare(commands) -> None:
         action="append",
         default=[],
         metavar="NAME:UNIT=COLUMN",
-        help="a further regression target, e.g. bulk_modulus:GPa=K_VRH",
+        help="a further target: a number (bulk_modulus:GPa=K_VRH) or classes (phase:class=phase)",
+    )
+    add(
+        "--split-by",
+        choices=("id", "formula"),
+        help="formula: all samples of a formula go to one split (default: by id, if rows have one)",
     )
     add("--symprec", type=float, default=0.01, metavar="ANGSTROM", help="default 0.01")
     add(
@@ -84,22 +99,19 @@ def _prepare(args: argparse.Namespace) -> int:
             raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
     else:
         inputs = parse_inputs(args.input)
-        columns = parse_columns(args.column, args.target, _known_columns(args.source))
+        columns = parse_columns(args.column, args.target, known_columns(args.source))
+    settings = {
+        "name": args.name,
+        "columns": columns,
+        "symprec": args.symprec,
+        "workers": args.workers,
+        "overwrite": args.overwrite,
+        "split_by": args.split_by,
+    }
     if args.share:
-        shared = {"columns": columns, "symprec": args.symprec, "workers": args.workers}
-        prepare_share(args.source, inputs, args.out, _parse_share(args.share), **shared)
+        prepare_share(args.source, inputs, args.out, _parse_share(args.share), **settings)
         return 0
-    prepared = prepare(
-        args.source,
-        inputs,
-        args.out,
-        name=args.name,
-        columns=columns,
-        symprec=args.symprec,
-        workers=args.workers,
-        overwrite=args.overwrite,
-    )
-    return report(prepared)
+    return report(prepare(args.source, inputs, args.out, **settings))
 
 
 def _parse_share(text: str) -> tuple[int, int]:
@@ -109,23 +121,13 @@ def _parse_share(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _known_columns(source: str) -> dict[str, str]:
-    if source == "alexandria":
-        from xxact.data.alexandria_source import KNOWN_KEYS
-
-        return KNOWN_KEYS
-    from xxact.data.csv_source import KNOWN_COLUMNS
-
-    return KNOWN_COLUMNS
-
-
 def _info(args: argparse.Namespace) -> int:
     print(describe(open_store(args.directory)))
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
-    store = open_store(args.directory)
+    store = open_store(args.directory, check=False)
     problems = store.verify()
     if problems:
         lines = "\n  ".join(problems)
@@ -142,7 +144,9 @@ def _add_fetch(commands) -> None:
         description="Downloads resume; files that are there already and whole are kept.",
     )
     sets = parser.add_subparsers(dest="data_set", metavar="SET", required=True)
-    mp = sets.add_parser("mp", help="34,010 Materials Project crystals, as one CSV (about 50 MB)")
+    mp = sets.add_parser(
+        "mp", help="127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy"
+    )
     mp.add_argument("--out", type=Path, default=Path("data/raw/mp"), metavar="DIR")
     mp20 = sets.add_parser("mp20", help="CDVAE's MP-20: train.csv, val.csv, test.csv")
     mp20.add_argument("--out", type=Path, default=Path("data/raw/mp20"), metavar="DIR")
@@ -158,27 +162,29 @@ def _add_fetch(commands) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data import fetch
+    from xxact.data import fetch, fetch_mp
 
-    if args.data_set == "alexandria":
-        fetch.alexandria(args.out, fetch.parse_ranges(args.files))
-    elif args.data_set == "mp20":
-        fetch.mp20(args.out)
-    elif args.data_set == "aflow":
-        fetch.aflow(args.out)
-    else:
-        fetch.mp(args.out)
+    with held(args.out / LOCK, f"{args.out} is being filled"):
+        if args.data_set == "alexandria":
+            fetch.alexandria(args.out, fetch.parse_ranges(args.files))
+        elif args.data_set == "mp20":
+            fetch.mp20(args.out)
+        elif args.data_set == "aflow":
+            fetch.aflow(args.out)
+        else:
+            fetch_mp.mp(args.out)
     return 0
 
 
 def describe(store: Store) -> str:
-    """Counts by part, crystal systems, elements, target ranges and failures, as text."""
+    """Counts by split, crystal systems, elements, target ranges and failures, as text."""
     manifest = store.manifest
     lines = [
-        f"{store.name}: {store.n:,} samples ({manifest['kind']}), store {store.sha256[:12]}",
+        f"{store.name}: {store.n:,} samples ({manifest['kind']}), data {store.content_sha256[:12]}",
         "from: " + ", ".join(f"{i['name']} ({i['bytes']:,} bytes)" for i in manifest["inputs"]),
-        f"split: {manifest['split']['rule']}",
-        *_table("part", _parts(store)),
+        f"split by: {manifest['split']['by']}",
+        *_table("split", _splits(store)),
+        *leak(store),
     ]
     if store.has_xrd:
         reflections = len(store.intensity) / max(1, store.n)
@@ -189,8 +195,12 @@ def describe(store: Store) -> str:
     size = sum((store.path / file).stat().st_size for file in manifest["columns"])
     lines.append(f"size: {size:,} bytes, {size / max(1, store.n):.0f} a sample")
     lines += _targets(store)
+    classes = [name for name in manifest["targets"] if store.targets[name].is_class]
     if "space_group.npy" in manifest["columns"]:
-        lines += _table("crystal system", _crystal_systems(store))
+        classes.append(CRYSTAL_SYSTEM.name)
+    for name in classes:
+        lines += _table(name.replace("_", " "), list(class_counts(store, name).items()))
+    lines += remarks(store)
     lines += _elements(store)
     failures = manifest["failures"]
     lines.append(f"unusable rows: {sum(failures.values()):,}")
@@ -200,33 +210,27 @@ def describe(store: Store) -> str:
     return "\n".join(lines)
 
 
-def _parts(store: Store) -> list[tuple]:
+def _splits(store: Store) -> list[tuple]:
     order = ("train", "validation", "test", "audit")
-    return [(p, {"samples": int((store.part == PARTS[p]).sum())}) for p in order]
-
-
-def _crystal_systems(store: Store) -> list[tuple]:
-    values = store.values(CRYSTAL_SYSTEM.name)
-    names = [*CRYSTAL_SYSTEM.classes, "unknown"]
-    rows = []
-    for k, name in enumerate(names):
-        mask = values == (-1 if name == "unknown" else k)
-        counts = {p: int((mask & (store.part == c)).sum()) for p, c in reversed(PARTS.items())}
-        if name != "unknown" or mask.any():
-            rows.append((name, counts))
-    return rows
+    return [(p, {"samples": int((store.split == SPLITS[p]).sum())}) for p in order]
 
 
 def _table(title: str, rows: list[tuple]) -> list[str]:
     """Rows of (name, {column: count}) with thousands separated, right-aligned."""
     columns = list(rows[0][1])
-    lines = [f"{title + ':':<16}" + "".join(f"{c:>12}" for c in columns)]
-    return lines + [f"  {name:<14}" + "".join(f"{r[c]:>12,}" for c in columns) for name, r in rows]
+    width = max(16, *(len(name) + 3 for name in (title, *dict(rows))))
+    lines = [f"{title + ':':<{width}}" + "".join(f"{c:>12}" for c in columns)]
+    return lines + [
+        f"{'  ' + name:<{width}}" + "".join(f"{r[c]:>12,}" for c in columns) for name, r in rows
+    ]
 
 
 def _targets(store: Store) -> list[str]:
     lines = [f"{'target:':<40}{'known':>10}{'least':>12}{'mean':>12}{'most':>12}"]
-    for name, unit in store.manifest["targets"].items():
+    for name in store.manifest["targets"]:
+        unit = store.targets[name].unit
+        if store.targets[name].is_class:
+            continue
         values = store.values(name).astype(np.float64)
         known = values[~np.isnan(values)]
         numbers = (known.min(), known.mean(), known.max()) if len(known) else (np.nan,) * 3

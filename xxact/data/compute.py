@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.data.shard import ROWS, make_shard
 from xxact.data.source import READ_ERRORS, Input, RawRow, Source, UnreadableInput
-from xxact.data.store import write_atomically
 from xxact.data.workers import WorkerPool
+from xxact.files import write_atomically
 
 
 @dataclass
@@ -145,7 +145,7 @@ class _Tally:
         self._sizes = {id(job): max(1, job.size) for job in jobs}
         self._read_bytes = {id(job): 0 for job in jobs}
         self._rows_read = self._done = self._failed = 0
-        self._progress = Progress("rows")
+        self._progress = Rate("rows")
 
     def position(self, job: Job, stream: IO[bytes], rows: int) -> None:
         """A block of rows was read from `stream`."""

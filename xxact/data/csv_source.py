@@ -6,17 +6,14 @@ other names. With a `cif` the data are composition and XRD; with a `formula` alo
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from xxact.data.cif import read_cif
 from xxact.data.source import (
-    READ_ERRORS,
     Columns,
     Input,
     RawRow,
@@ -24,22 +21,22 @@ from xxact.data.source import (
     RowError,
     TargetColumn,
     UnreadableInput,
-    decompressed,
-    parse_space_group,
-    parse_value,
+    read_space_group,
 )
+from xxact.data.table import Table, column_index
 from xxact.data.targets import UNITS
+from xxact.data.text import check_encoding
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
 
 #: Left sides that `--column` takes, and the column each stands for.
-KNOWN_COLUMNS = {name: name for name in ("cif", "formula", "spacegroup.number", *UNITS)} | {
+KNOWN = {name: name for name in ("cif", "formula", "spacegroup.number", *UNITS)} | {
     "id": "material_id",
     "material_id": "material_id",
     "space_group": "spacegroup.number",
 }
 
-_LARGEST_FIELD = 1 << 30
+Headers = Mapping[Path, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,11 @@ class CsvSource:
         """Whether the files carry a space-group number of their own."""
         return self.space_group_column is not None
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether the rows have ids of their own."""
+        return self.id_column is not None
+
     def settings(self) -> dict:
         """Which columns are read as what."""
         return {
@@ -64,61 +66,46 @@ class CsvSource:
             "id": self.id_column,
             "content": self.content_column,
             "space_group": self.space_group_column,
-            "targets": [[t.name, t.column] for t in self.targets],
+            "targets": [[t.name, t.unit, t.column] for t in self.targets],
         }
+
+    def table(self, stream: IO[bytes], path: Path) -> Table:
+        """The table of an input."""
+        return Table(stream)
 
     def read(self, stream: IO[bytes], path: Path) -> Iterator[RawRow]:
         """Raw rows: the wanted fields as text; a row of the wrong length becomes a failure."""
-        try:
-            rows = _csv_rows(stream)
-            header = next(rows, None)
-            if header is None:
-                raise UnreadableInput("the file is empty")
-            wanted = self._positions(header)
-            seen: Counter[str] = Counter()
-            for number, fields in enumerate(rows, start=1):
-                if not fields:
-                    continue
-                raw = self._raw(f"{path.name}#{number}", fields, wanted, len(header))
-                yield self._with_unique_id(raw, seen) if self.id_column is None else raw
-        except (*READ_ERRORS, csv.Error) as error:
-            raise UnreadableInput(f"{type(error).__name__}: {error}") from error
+        table = self.table(stream, path)
+        wanted = self._positions(table.header)
+        seen: Counter[str] = Counter()
+        number = 0
+        for number, fields in enumerate(table, start=1):
+            place = f"{path.name}#{number}"
+            if len(fields) != len(table.header):
+                yield _of_wrong_length(place, fields, wanted[0], len(table.header))
+                continue
+            row = [fields[k] if k >= 0 else "" for k in wanted]
+            if table.decimal_comma:
+                row[3:] = map(_with_point, row[3:], self.targets)
+            if self.id_column is None:
+                row[0] = _unique_id(row[1].strip() or place, seen)
+            yield RawRow(row[0].strip() or place, tuple(row))
+        if not number:
+            raise UnreadableInput("it has a header and no rows")
 
-    def _positions(self, header: list[str]) -> list[int]:
+    def _positions(self, header: Sequence[str]) -> list[int]:
         """Where the id, the content, the space group and the targets stand; -1 for absent."""
         columns = [self.id_column, self.content_column, self.space_group_column]
         columns += [t.column for t in self.targets]
-        return [header.index(c) if c in header else -1 for c in columns]
-
-    @staticmethod
-    def _raw(place: str, fields: list[str], wanted: list[int], n: int) -> RawRow:
-        if len(fields) != n:
-            identifier = fields[wanted[0]] if 0 <= wanted[0] < len(fields) else ""
-            message = f"{place} has {len(fields)} fields, the header {n}"
-            return RawRow(identifier or place, reason="wrong_number_of_fields", message=message)
-        content = tuple(fields[k] if k >= 0 else "" for k in wanted)
-        return RawRow(content[0].strip() or place, content)
-
-    @staticmethod
-    def _with_unique_id(raw: RawRow, seen: Counter[str]) -> RawRow:
-        """Without an id column the formula is the id, `#2`, `#3`, ... where it comes again."""
-        if raw.content is None:
-            return raw
-        formula = raw.content[1].strip() or raw.id
-        seen[formula] += 1
-        identifier = formula if seen[formula] == 1 else f"{formula}#{seen[formula]}"
-        return RawRow(identifier, (identifier, *raw.content[1:]))
+        return [-1 if name is None else column_index(header, name) for name in columns]
 
     def decode(self, raw: RawRow) -> Row:
         """Id and values; `RowError` where the id is missing or a value is no number."""
         identifier, content, space_group, *values = raw.content
         if not identifier.strip():
             raise RowError("missing_id", f"the column '{self.id_column}' is empty")
-        numbers = tuple(
-            parse_value(value, target.column, raw.id)
-            for value, target in zip(values, self.targets, strict=True)
-        )
-        return Row(raw.id, content, numbers, parse_space_group(space_group))
+        read = (t.value(value, raw.id) for value, t in zip(values, self.targets, strict=True))
+        return Row(raw.id, content, tuple(read), read_space_group(space_group))
 
     def crystal(self, row: Row) -> Crystal:
         """The structure in the CIF."""
@@ -135,56 +122,86 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
     """The source for these files; `UserError` if a file lacks a column or the kinds differ.
 
     The known targets (`UNITS`) are taken where some file has them. A file whose header cannot be
-    read is passed over here: reading it later records why.
+    read is passed over here, if there are others: reading it later records why.
     """
-    headers = {entry.path: header for entry in inputs if (header := _header(entry.path))}
-    if not headers:
-        raise UserError("no input can be read: " + ", ".join(str(e.path) for e in inputs))
+    headers = read_headers(inputs, lambda stream, path: Table(stream))
     contents = {_content_column(p, h, columns) for p, h in headers.items()}
     if len(contents) > 1:
         raise UserError("some inputs have a 'cif' column and some a 'formula' alone: split them")
     kind, content = contents.pop()
-    found = set().union(*headers.values())
-    space_group = columns.names.get("spacegroup.number", "spacegroup.number")
-    targets = _targets(found, columns)
+    targets = known_targets(headers, columns)
+    identifier = common_column(headers, ("material_id", "id"), columns)
+    if identifier is None and kind == "composition+xrd":
+        identifier = "material_id"
     source = CsvSource(
         kind,
         targets,
-        _id_column(headers, columns, kind),
+        identifier,
         content,
-        space_group if space_group in found else None,
+        space_group_column(headers, columns),
     )
-    named = set(columns.names.values()) | {t.column for t in columns.targets}
-    named |= {source.id_column} - {None}
-    for path, header in headers.items():
-        _require(path, header, named)
+    require(headers, columns, identifier)
     if kind == "composition" and not targets:
+        path, header = next(iter(headers.items()))
         raise UserError(
-            f"{next(iter(headers))} has formulas and no target: name one with "
-            f"--target NAME:UNIT=COLUMN; its columns are: {', '.join(next(iter(headers.values())))}"
+            f"{path} has formulas and no target: name one with --target NAME:UNIT=COLUMN; "
+            f"its columns are: {', '.join(header)}"
         )
     return source
 
 
-def _csv_rows(stream: IO[bytes]) -> Iterator[list[str]]:
-    csv.field_size_limit(_LARGEST_FIELD)
-    text = io.TextIOWrapper(decompressed(stream), "utf-8-sig", errors="replace", newline="")
-    return csv.reader(text)
+def read_headers(
+    inputs: Sequence[Input], table: Callable[[IO[bytes], Path], Table]
+) -> dict[Path, tuple[str, ...]]:
+    """The header of each input that has one; `UserError`, with reasons, where none has.
+
+    `UserError` also where a file is in no encoding that can be told. `table` opens one.
+    """
+    headers, reasons = {}, {}
+    for entry in inputs:
+        try:
+            with open(entry.path, "rb") as stream:
+                headers[entry.path] = table(stream, entry.path).header
+        except (UnreadableInput, OSError) as error:
+            reasons[entry.path] = str(error)
+        check_encoding(entry.path)
+    if not headers:
+        said = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
+        raise UserError(f"no input can be read: {said}")
+    return headers
 
 
-def _header(path: Path) -> list[str] | None:
-    try:
-        with open(path, "rb") as stream:
-            return next(_csv_rows(stream), None)
-    except (*READ_ERRORS, csv.Error):
-        return None
+def known_targets(headers: Headers, columns: Columns) -> tuple[TargetColumn, ...]:
+    """The targets of `UNITS` that some file has or the user names, and the user's own."""
+    known = [TargetColumn(n, unit, columns.names.get(n, n)) for n, unit in UNITS.items()]
+    own = {t.name for t in columns.targets}
+    found = (t for t in known if t.name in columns.names or _is_in_some(headers, t.column))
+    return (*(t for t in found if t.name not in own), *columns.targets)
 
 
-def _content_column(path: Path, header: list[str], columns: Columns) -> tuple[str, str]:
+def space_group_column(headers: Headers, columns: Columns) -> str | None:
+    """The column of the files' own space-group numbers, if some file has it."""
+    name = columns.names.get("spacegroup.number", "spacegroup.number")
+    return name if _is_in_some(headers, name) else None
+
+
+def require(headers: Headers, columns: Columns, id_column: str | None) -> None:
+    """`UserError` for the first file that lacks a column which the user named, or the id."""
+    named = {*columns.names.values(), *(t.column for t in columns.targets), id_column} - {None}
+    for path, header in headers.items():
+        if missing := sorted(name for name in named if _index(path, header, name) < 0):
+            names = ", ".join(f"'{name}'" for name in missing)
+            raise UserError(
+                f"{path} has no column {names}; its columns are: {', '.join(header)}. "
+                "Name the right one with --column OURS=THEIRS (e.g. --column id=NAME)"
+            )
+
+
+def _content_column(path: Path, header: Sequence[str], columns: Columns) -> tuple[str, str]:
     cif, formula = (columns.names.get(name, name) for name in ("cif", "formula"))
-    if cif in header or "cif" in columns.names:
+    if "cif" in columns.names or _index(path, header, cif) >= 0:
         return "composition+xrd", cif
-    if formula in header or "formula" in columns.names:
+    if "formula" in columns.names or _index(path, header, formula) >= 0:
         return "composition", formula
     raise UserError(
         f"{path} has neither a column 'cif' nor 'formula'; its columns are: {', '.join(header)}. "
@@ -192,34 +209,41 @@ def _content_column(path: Path, header: list[str], columns: Columns) -> tuple[st
     )
 
 
-def _id_column(headers: dict[Path, list[str]], columns: Columns, kind: str) -> str | None:
-    if "material_id" in columns.names:
-        return columns.names["material_id"]
-    everywhere = set.intersection(*(set(h) for h in headers.values()))
-    for name in ("material_id", "id"):
-        if name in everywhere:
+def common_column(headers: Headers, names: Sequence[str], columns: Columns) -> str | None:
+    """What the user calls the first of `names`, or the first of them that every file has."""
+    if names[0] in columns.names:
+        return columns.names[names[0]]
+    for name in names:
+        if all(_index(path, header, name) >= 0 for path, header in headers.items()):
             return name
-    return None if kind == "composition" else "material_id"
+    return None
 
 
-def _targets(found: set[str], columns: Columns) -> tuple[TargetColumn, ...]:
-    known = [TargetColumn(n, unit, columns.names.get(n, n)) for n, unit in UNITS.items()]
-    named = {t.name for t in columns.targets}
-    return (
-        *(
-            t
-            for t in known
-            if t.name not in named and (t.column in found or t.name in columns.names)
-        ),
-        *columns.targets,
-    )
+def _index(path: Path, header: Sequence[str], name: str) -> int:
+    try:
+        return column_index(header, name)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
-def _require(path: Path, header: list[str], named: set[str]) -> None:
-    missing = sorted(named - set(header))
-    if missing:
-        names = ", ".join(f"'{name}'" for name in missing)
-        raise UserError(
-            f"{path} has no column {names}; its columns are: {', '.join(header)}. "
-            "Name the right one with --column OURS=THEIRS (e.g. --column id=NAME)"
-        )
+def _is_in_some(headers: Headers, name: str) -> bool:
+    return any(_index(path, header, name) >= 0 for path, header in headers.items())
+
+
+def _of_wrong_length(place: str, fields: list[str], id_index: int, n: int) -> RawRow:
+    identifier = fields[id_index].strip() if 0 <= id_index < len(fields) else ""
+    message = f"{place} has {len(fields)} fields, the header {n}"
+    return RawRow(identifier or place, reason="wrong_number_of_fields", message=message)
+
+
+def _unique_id(formula: str, seen: Counter[str]) -> str:
+    """Without an id column the formula is the id, `#2`, `#3`, ... where it comes again."""
+    seen[formula] += 1
+    return formula if seen[formula] == 1 else f"{formula}#{seen[formula]}"
+
+
+def _with_point(text: str, target: TargetColumn) -> str:
+    """A number with a decimal comma, with a point instead; labels stay as they are."""
+    if target.is_class or text.count(",") != 1 or "." in text:
+        return text
+    return text.replace(",", ".")

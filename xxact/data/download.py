@@ -6,6 +6,8 @@ import hashlib
 import http.client
 import json
 import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xxact import __version__
-from xxact.data.progress import Progress
+from xxact.data.progress import Rate
 from xxact.errors import UserError
+from xxact.files import sha256_of, write_atomically
 
 _CHUNK = 1 << 18
 _HEADERS = {"User-Agent": f"xxact/{__version__}", "Accept-Encoding": "identity"}
@@ -84,6 +87,30 @@ def download(
     )
 
 
+def download_wheel(name: str, folder: Path, sha256: str) -> Path:
+    """Download the wheel `name` with pip, from whatever index that is set up for.
+
+    A wheel that is there already and has the hash is kept. `UserError` where pip cannot get it, or
+    gets another file.
+    """
+    path = folder / name
+    if path.exists() and sha256_of(path) == sha256:
+        return path
+    package, version = name.split("-")[:2]
+    command = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", *command, f"{package}=={version}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not path.exists():
+        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise UserError(
+            f"pip cannot download {package} {version} ({''.join(reason)}); put {name} into "
+            f"{folder} yourself and run the same command again"
+        )
+    if sha256_of(path) != sha256:
+        raise UserError(f"{path} is not the published wheel: its SHA-256 differs; delete it")
+    return path
+
+
 def read_text(url: str, patience: Patience | None = None) -> str:
     """A small text (an index page, a list of hashes); `UserError` if it cannot be had."""
     patience = patience or Patience()
@@ -147,7 +174,7 @@ def _continue(url: str, partial: Path, checks: Checks, patience: Patience) -> No
 
 
 def _receive(response, partial: Path, start: int, end: int | None) -> None:
-    progress = Progress(partial.name.removesuffix(".partial") + " (bytes)")
+    progress = Rate(partial.name.removesuffix(".partial") + " (bytes)")
     progress.skip(start)
     done = start
     with open(partial, "ab" if start else "wb") as stream:
@@ -194,4 +221,4 @@ def _validator(partial: Path) -> str | None:
 def _note_validator(partial: Path, headers) -> None:
     etag, modified = headers.get("ETag"), headers.get("Last-Modified")
     validator = modified if etag is None or etag.startswith("W/") else etag
-    _validator_file(partial).write_text(json.dumps({"validator": validator}))
+    write_atomically(_validator_file(partial), json.dumps({"validator": validator}).encode())

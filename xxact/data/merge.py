@@ -11,43 +11,50 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.compute import Job
+from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
-from xxact.data.source import Source
-from xxact.data.store import FAILURES, MANIFEST, PARTS, ColumnWriter, write_atomically
+from xxact.data.source import Source, TargetColumn
+from xxact.data.store import FAILURES, MANIFEST, SPLITS, ColumnWriter, described
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import sha256_of, write_atomically
+
+
+class NothingStored(UserError):
+    """No row could be used; `failures.csv` says why."""
 
 
 def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
-    """Stream the shards into the columns, drop repeated ids, write failures and the manifest."""
+    """Stream the shards into columns in `out`, an empty folder; the manifest is written last.
+
+    Rows whose id came before are dropped. `NothingStored` if there is no usable row.
+    """
     shards = [(job, job.directory / f"{k:06d}.npz") for job in jobs for k in range(job.shards)]
-    sizes = _Sizes(shards)
+    sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
     if not sizes.n:
         for _, path in shards:
             failures.extend(read_failures(np.load(path)["failures"]))
         failures.finish()
-        raise UserError(
-            f"no row of {', '.join(j.entry.path.name for j in jobs)} could be stored "
-            f"({failures.summary()}); {out / FAILURES} lists each with its reason"
-        )
+        names = ", ".join(job.entry.path.name for job in jobs)
+        raise NothingStored(f"no row of {names} could be stored ({failures.summary()})")
+    manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
-    parts: Counter[int] = Counter()
+    splits: Counter[int] = Counter()
     rows = hashlib.sha256()
     start = 0
     for job, path in shards:
         with np.load(path) as shard:
             keep = sizes.keep[start : start + len(shard["ids"])]
             start += len(keep)
-            part = _parts(job, shard, keep)
-            parts.update(part.tolist())
-            rows.update(np.column_stack([part, shard["digests"][keep]]).tobytes())
-            _append(source, writers, shard, keep, part)
+            split = _split(job, shard, manifest["split"]["by"])[keep]
+            splits.update(split.tolist())
+            rows.update(np.column_stack([split, shard["digests"][keep]]).tobytes())
+            _append(writers, shard, keep, split, manifest["targets"])
             failures.extend(read_failures(shard["failures"]))
             repeated = [i.decode() for i in shard["ids"][~keep]]
             failures.extend([(i, "duplicate_id", "an earlier row has this id") for i in repeated])
     columns = {w.file: w.finish() for w in writers.values()}
-    counts = {"n": sizes.n, "parts": {p: parts[c] for p, c in PARTS.items() if parts[c]}}
+    counts = {"n": sizes.n, "splits": {p: splits[c] for p, c in SPLITS.items() if splits[c]}}
     files = {FAILURES: failures.finish()}
     counts |= {"failures": dict(sorted(failures.reasons.items()))}
     if broken := {job.entry.path.name: job.broken for job in jobs if job.broken}:
@@ -57,13 +64,20 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
+def _described(target: TargetColumn, sizes: _Sizes) -> dict:
+    """What the manifest says of a target: its unit, or its classes."""
+    if not target.is_class:
+        return {"unit": target.unit}
+    return {"unit": "", "classes": ordered_classes(sizes.labels[target.name], target.name)}
+
+
 def _content_hash(manifest: dict, rows: bytes) -> str:
     """The identity of the data (see `Store.content_sha256`).
 
     rows: hash over the rows of the store, in their order, of the code of the split (1 byte) and
     the digest of what the source says (`shard.row_digest`, 32 bytes).
     """
-    settings = ["format", "reader", "kind", "targets"]
+    settings = ["reader", "kind", "targets"]  # not the format: a layout changes no value
     if manifest["kind"] == "composition+xrd":
         settings += ["symprec", "wavelength", "two_theta_range_deg"]
     fields = json.dumps({name: manifest[name] for name in settings}, sort_keys=True)
@@ -71,10 +85,14 @@ def _content_hash(manifest: dict, rows: bytes) -> str:
 
 
 class _Sizes:
-    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes."""
+    """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes.
 
-    def __init__(self, shards: list[tuple[Job, Path]]):
+    labels: the labels of each class target that kept rows have.
+    """
+
+    def __init__(self, shards: list[tuple[Job, Path]], class_targets: list[str]):
         self.id_bytes = 1
+        self.labels: dict[str, set[str]] = {name: set() for name in class_targets}
         hashes = [np.empty(0, np.uint64)]
         for _, path in shards:
             with np.load(path) as shard:
@@ -88,8 +106,12 @@ class _Sizes:
                 keep = self.keep[start : start + len(shard["id_hash"])]
                 start += len(keep)
                 self.elements += int(shard["n_elements"][keep].sum())
+                for name, found in self.labels.items():
+                    found |= {label.decode() for label in np.unique(shard[f"target_{name}"][keep])}
                 if len(shard["n_reflections"]):
                     self.reflections += int(shard["n_reflections"][keep].sum(dtype=np.int64))
+        for found in self.labels.values():
+            found.discard("")
 
 
 def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
@@ -103,10 +125,10 @@ def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
 def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter]:
     plan = {
         "ids": (f"S{sizes.id_bytes}", sizes.n),
-        "part": ("u1", sizes.n),
+        "split": ("u1", sizes.n),
         "element_offsets": ("i8", sizes.n + 1),
         **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
-        **{f"target_{t.name}": ("f4", sizes.n) for t in source.targets},
+        **{f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets},
     }
     if source.has_source_space_group:
         plan["source_space_group"] = ("u1", sizes.n)
@@ -121,24 +143,27 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
     return writers
 
 
-def _parts(job: Job, shard: np.lib.npyio.NpzFile, keep: np.ndarray) -> np.ndarray:
-    """Codes of the parts of the kept rows: that of the input, or by the hash of the id."""
-    part = shard["part"][keep]
-    return part if job.entry.part is None else np.full_like(part, PARTS[job.entry.part])
+def _split(job: Job, shard: np.lib.npyio.NpzFile, by: str) -> np.ndarray:
+    """Codes of the splits of a shard's rows: that of their input, or by hash of id or formula."""
+    if by == "given":
+        return np.full(len(shard["ids"]), SPLITS[job.entry.split], np.uint8)
+    return shard[f"split_by_{by}"]
 
 
 def _append(
-    source: Source,
     writers: dict[str, ColumnWriter],
     shard: np.lib.npyio.NpzFile,
     keep: np.ndarray,
-    part: np.ndarray,
+    split: np.ndarray,
+    targets: dict[str, dict],
 ) -> None:
-    """Append the kept rows of a shard to every column."""
-    writers["part"].append(part)
-    values = shard["values"]
-    for k, target in enumerate(source.targets):
-        writers[f"target_{target.name}"].append(values[keep, k])
+    """Append the kept rows of a shard to every column; `targets` is that of the manifest."""
+    writers["split"].append(split)
+    for name, target in targets.items():
+        values = shard[f"target_{name}"][keep]
+        if "classes" in target:
+            values = class_indices(values, target["classes"])
+        writers[f"target_{name}"].append(values)
     for name in ("ids", "n_sites", "space_group", "source_space_group"):
         if name in writers:
             writers[name].append(shard[name][keep])
@@ -165,8 +190,7 @@ class _FailureWriter:
 
     def __init__(self, path: Path):
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
-        self._stream = open(self._partial, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._stream = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
         self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(["id", "reason", "message"])
         self.reasons: Counter[str] = Counter()
@@ -185,8 +209,7 @@ class _FailureWriter:
         counts = ", ".join(f"{reason}: {n}" for reason, n in self.reasons.most_common())
         return f"{counts}; the first: {self._first}"
 
-    def finish(self) -> str:
-        """Close the file, give it its name, and return its SHA-256."""
+    def finish(self) -> dict:
+        """Close the file, and return its entry for the manifest."""
         self._stream.close()
-        self._partial.replace(self._path)
-        return sha256_of(self._path)
+        return described(self._path, sha256_of(self._path))

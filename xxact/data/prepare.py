@@ -1,34 +1,48 @@
 """From a source to a store: in shards over worker processes, resumable, the same bytes always.
 
-Shards are computed in any order under `<out>/.shards/<key>/`, where the key hashes the input's
+Shards are computed in any order under `<out>/.preparing/<key>/`, where the key hashes the input's
 bytes and every setting, and are merged in the order of the input. Killed at any moment and started
-again, finished shards are kept. The manifest is written last, then the shards are removed.
+again, finished shards are kept. A store that is there is replaced when the new one is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from xxact.data.compute import Job, compute_shards
-from xxact.data.merge import merge
+from xxact.data.folder import (
+    PREPARING,
+    held_for_preparation,
+    held_for_share,
+    new_store,
+    put_in_place,
+)
+from xxact.data.labels import remarks
+from xxact.data.leak import leak
+from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.source import Columns, Input, Source
+from xxact.data.sources import SOURCES, make_source
 from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, open_store, read_manifest
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import Taken, sha256_of
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
 
-SOURCES = ("csv", "alexandria", "mini")
 SYMPREC = 0.01
+#: More processes than any machine has cores are a slip of the finger.
+MOST_WORKERS = 1024
 _PACKAGES = ("xxact", "moyopy", "numba", "numpy", "pymatgen", "pymatgen-core")
 
 
@@ -50,29 +64,60 @@ def prepare(
     symprec: float = SYMPREC,
     workers: int = 1,
     overwrite: bool = False,
+    wait: bool = False,
+    split_by: str | None = None,
 ) -> Prepared:
-    """Prepare a store in `out` from files of one source (`csv`, `alexandria` or `mini`).
+    """Prepare a store in `out` from files of one source (see `sources.py`).
 
-    inputs: files, or `Input`s that carry a part to keep a given split; `mini` takes none.
+    inputs: files, or `Input`s that carry a split, which is kept; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
     symprec: tolerance of the symmetry search in angstrom.
+    split_by: "id", or "formula" to keep all samples of a formula in one split; where inputs have a
+        split, theirs is kept. Default: by id, where rows have one.
     workers: processes; the result does not depend on it.
+    overwrite: replace a store that is there and was made in another way, when the new one is whole.
+    wait: wait for another process that prepares or uses `out`, rather than raise `UserError`.
 
     A store that is there already and was made from the same inputs and settings is kept.
-    Raises `UserError` if nothing could be stored, if a column is missing, or if `out` holds
-    something else and `overwrite` is False.
+    Raises `UserError` if nothing could be stored, if a column is missing, if `out` holds another
+    store and `overwrite` is False, or if it holds anything that is of no store.
     """
-    with _planned(source, inputs, Path(out), name, columns, symprec, workers) as plan:
-        if _is_prepared(plan, overwrite):
-            return _prepared(plan)
-        compute_shards(plan.source, plan.jobs, symprec, workers)
-        try:
-            merge(plan.source, plan.jobs, plan.out, plan.manifest)
-        except UserError:  # nothing could be stored
-            shutil.rmtree(plan.out / ".shards")
-            raise
-    shutil.rmtree(plan.out / ".shards")
-    return _prepared(plan)
+    settings = {"name": name, "columns": columns, "symprec": symprec, "split_by": split_by}
+    told = False
+    with _planned(source, inputs, Path(out), workers=workers, **settings) as plan:
+        while not _is_prepared(plan, overwrite):
+            try:
+                with held_for_preparation(plan.out):
+                    if not _is_prepared(plan, overwrite):
+                        _make(plan)
+                    break
+            except Taken as taken:
+                if not wait:
+                    raise
+                if not told:
+                    print(f"waiting: {taken}", file=sys.stderr)
+                told = True
+                time.sleep(1.0)
+        return _prepared(plan)
+
+
+def _make(plan: _Plan) -> None:
+    """Compute the shards, build the store of them and put it in its place."""
+    compute_shards(plan.source, plan.jobs, plan.manifest["symprec"], plan.workers)
+    new = new_store(plan.out)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        merge(plan.source, plan.jobs, new, plan.manifest)
+    except NothingStored as error:
+        failures = plan.out / FAILURES
+        if (plan.out / MANIFEST).exists():  # that store's own list stays with it
+            failures = plan.out / PREPARING / FAILURES
+        os.replace(new / FAILURES, failures)
+        for job in plan.jobs:
+            shutil.rmtree(job.directory)
+        raise UserError(f"{error}; {failures} lists each with its reason") from error
+    put_in_place(plan.out)
 
 
 def prepare_share(
@@ -81,21 +126,23 @@ def prepare_share(
     out: Path | str,
     share: tuple[int, int],
     *,
-    columns: Columns | None = None,
-    symprec: float = SYMPREC,
-    workers: int = 1,
+    overwrite: bool = False,
+    **settings: Any,
 ) -> None:
     """Compute share k of n (`share = (k, n)`, k from 0) of the shards, for array jobs.
 
-    Shares may run at the same time on machines with a common file system. When all are done,
-    `prepare` with the same arguments merges them (and computes what is missing).
+    settings: name, columns, symprec, workers and split_by as in `prepare`.
+    Shares may run at the same time on machines with a common file system, each once. When all are
+    done, `prepare` with the same arguments merges them (and computes what is missing).
     """
     k, n = share
     if not 0 <= k < n:
         raise UserError(f"a share K/N needs 0 <= K < N, got {k}/{n}")
-    with _planned(source, inputs, Path(out), None, columns, symprec, workers) as plan:
-        if not (plan.out / MANIFEST).exists():
-            compute_shards(plan.source, plan.jobs, symprec, workers, share)
+    with _planned(source, inputs, Path(out), **settings) as plan:
+        if not _is_prepared(plan, overwrite):
+            with held_for_share(plan.out, share):
+                symprec = plan.manifest["symprec"]
+                compute_shards(plan.source, plan.jobs, symprec, plan.workers, share)
 
 
 @dataclass
@@ -106,6 +153,7 @@ class _Plan:
     jobs: list[Job]
     out: Path
     manifest: dict
+    workers: int
 
 
 @contextmanager
@@ -113,21 +161,22 @@ def _planned(
     source: str,
     inputs: Sequence[Input | Path | str],
     out: Path,
-    name: str | None,
-    columns: Columns | None,
-    symprec: float,
-    workers: int,
+    name: str | None = None,
+    columns: Columns | None = None,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    split_by: str | None = None,
 ) -> Iterator[_Plan]:
     if not 0 < symprec < 1:
         raise UserError(f"symprec must lie between 0 and 1 angstrom, got {symprec}")
-    if workers < 1:
-        raise UserError(f"workers must be at least 1, got {workers}")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UserError(f"workers must be between 1 and {MOST_WORKERS}, got {workers}")
     with _resolved(source, inputs) as entries:
-        adapter = _adapter(source, entries, columns or Columns())
+        adapter = make_source(source, entries, columns or Columns())
         jobs = _jobs(adapter, entries, out, symprec)
         manifest = _manifest_head(adapter, jobs, name or out.resolve().name, symprec)
-        out.mkdir(parents=True, exist_ok=True)
-        yield _Plan(adapter, jobs, out, manifest)
+        manifest["split"] = {"by": _split_rule(adapter, entries, split_by)}
+        yield _Plan(adapter, jobs, out, manifest, workers)
 
 
 def _prepared(plan: _Plan) -> Prepared:
@@ -155,16 +204,6 @@ def _resolved(source: str, inputs: Sequence[Input | Path | str]) -> Iterator[lis
         yield [Input(path)]
 
 
-def _adapter(source: str, entries: list[Input], columns: Columns) -> Source:
-    if source == "alexandria":
-        from xxact.data.alexandria_source import alexandria_source
-
-        return alexandria_source(entries, columns)
-    from xxact.data.csv_source import csv_source
-
-    return csv_source(entries, columns)
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
@@ -185,7 +224,7 @@ def _jobs(adapter: Source, entries: list[Input], out: Path, symprec: float) -> l
     settings += [WAVELENGTH, _versions()]
     jobs: dict[str, Job] = {}
     for entry in entries:
-        if not entry.path.exists():
+        if not entry.path.is_file():  # it is read twice, which a pipe is not
             raise UserError(f"there is no input file {entry.path}")
         try:
             sha256 = sha256_of(entry.path)
@@ -194,7 +233,7 @@ def _jobs(adapter: Source, entries: list[Input], out: Path, symprec: float) -> l
         key = _digest([*settings, sha256 or str(entry.path)])[:16]
         if key in jobs:
             raise UserError(f"{entry.path} and {jobs[key].entry.path} have the same content")
-        jobs[key] = Job(entry, sha256, entry.path.stat().st_size, out / ".shards" / key)
+        jobs[key] = Job(entry, sha256, entry.path.stat().st_size, out / PREPARING / key)
     return list(jobs.values())
 
 
@@ -203,8 +242,7 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
     inputs = []
     for job in jobs:
         fields = {"name": job.entry.path.name, "sha256": job.sha256, "bytes": job.size}
-        inputs.append(fields | ({"part": job.entry.part} if job.entry.part else {}))
-    given = jobs[0].entry.part is not None
+        inputs.append(fields | ({"split": job.entry.split} if job.entry.split else {}))
     return {
         "format": FORMAT,
         "reader": READER_VERSION,
@@ -212,14 +250,25 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
         "kind": adapter.kind,
         "inputs": inputs,
         "source": adapter.settings(),
-        "targets": {t.name: t.unit for t in adapter.targets},
         "symprec": symprec,
         "wavelength": WAVELENGTH,
         "wavelength_angstrom": _wavelength(),
         "two_theta_range_deg": [TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG],
-        "split": {"rule": "given" if given else "sha1(id) % 20"},
         "versions": _versions(),
     }
+
+
+def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> str:
+    """What decides the split of a row: "given", "id" or "formula"."""
+    if split_by not in (None, "id", "formula"):
+        raise UserError(f"a split is by id or by formula, not by '{split_by}'")
+    if entries[0].split is not None:
+        if split_by:
+            raise UserError(f"the inputs have a split of their own: none by {split_by} can be made")
+        return "given"
+    if split_by is None and adapter.kind == "composition" and not adapter.has_ids:
+        return "formula"
+    return split_by or "id"
 
 
 def _wavelength() -> float:
@@ -229,38 +278,36 @@ def _wavelength() -> float:
 
 
 def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
-    """Whether the very store that was asked for is there; makes room if told to overwrite.
+    """Whether the very store that was asked for is there; `UserError` if another one may not go.
 
     A store made with other versions of the libraries is kept.
     """
     out, manifest = plan.out, plan.manifest
-    if not (out / MANIFEST).exists():
-        return False
     there = read_manifest(out)
+    if there is None:
+        return False
     differs = [k for k, v in manifest.items() if k != "versions" and there.get(k) != v]
-    if not differs:
-        return True
-    if not overwrite:
-        keys = ", ".join(differs)
+    damaged = [] if differs else open_store(out, check=False).problems()
+    if (differs or damaged) and not overwrite:
+        how = "made in another way (it differs in: {})" if differs else "that is damaged ({})"
         raise UserError(
-            f"{out} holds a data set made in another way (it differs in: {keys}); choose another "
+            f"{out} holds a data set {how.format(', '.join(differs or damaged))}; choose another "
             "directory, or replace it with --overwrite"
         )
-    (out / MANIFEST).unlink()
-    for file in [*there["columns"], *there["files"]]:
-        (out / file).unlink(missing_ok=True)
-    return False
+    return not (differs or damaged)
 
 
 def report(prepared: Prepared) -> int:
     """Print what was stored; 1 if an input could not be read to its end, else 0."""
     store, failures = prepared.store, prepared.store.manifest["failures"]
-    parts = ", ".join(f"{n:,} {part}" for part, n in store.manifest["parts"].items())
-    print(f"{store.path}: {store.n:,} stored ({parts}), {sum(failures.values()):,} unusable")
+    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
+    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
     for reason, n in failures.items():
         print(f"  {reason}: {n:,}")
     if failures:
         print(f"  each is listed in {store.path / FAILURES}")
+    for line in [*leak(store), *remarks(store)]:
+        print(f"  {line}")
     for path, reason in prepared.unreadable.items():
         print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
     return 1 if prepared.unreadable else 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from xxact.data.elements import ATOMIC_NUMBERS
-from xxact.data.source import RawRow, Row, RowError, Source
-from xxact.data.subset import part_of
+from xxact.data.formula import FormulaError, parse_formula
+from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
+from xxact.data.store import composition_words
+from xxact.data.subset import split_of
+from xxact.files import written_whole
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
 from xxact.xrd.symmetry import space_group_number
@@ -25,6 +25,9 @@ ROWS = 1000
 
 WAVELENGTH = "CuKa"
 
+#: Atomic fractions below this would lose digits in float32.
+_LEAST_FRACTION = 1e-37
+
 #: Version of what is made of a row: raise it with every change after which the same source text
 #: gives another composition, reflections beyond rounding, space group or value. It enters the
 #: identity of the data, so that results of before and after are not taken for the same.
@@ -32,7 +35,8 @@ READER_VERSION = 1
 
 #: Columns with one entry a sample, with one an element, with one a reflection.
 SAMPLE_COLUMNS = {
-    "part": "u1",
+    "split_by_id": "u1",
+    "split_by_formula": "u1",
     "n_elements": "u1",
     "n_reflections": "i4",
     "n_sites": "i4",
@@ -43,8 +47,6 @@ SAMPLE_COLUMNS = {
 ELEMENT_COLUMNS = {"element_z": "u1", "element_fraction": "f4"}
 REFLECTION_COLUMNS = {"two_theta": "f4", "intensity": "f4"}
 
-_FORMULA = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
-
 
 @dataclass
 class _Columns:
@@ -52,7 +54,7 @@ class _Columns:
 
     ids: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
-    values: list[tuple[float, ...]] = field(default_factory=list)
+    values: list[tuple[float | str, ...]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
     columns: dict[str, list] = field(
@@ -61,7 +63,7 @@ class _Columns:
         }
     )
 
-    def append(self, **entries) -> None:
+    def append(self, entries: dict[str, object]) -> None:
         for name, entry in entries.items():
             self.columns[name].append(entry)
 
@@ -76,7 +78,7 @@ def make_shard(path: Path, source: Source, symprec: float, rows: Sequence[RawRow
             shard.failures.append((error.identifier or raw.id, error.reason, str(error)))
     # All at once: alternating with the other steps costs a tenth of the time, in cache misses.
     shard.columns["space_group"] = [_space_group(crystal, symprec) for crystal in shard.crystals]
-    _write(path, shard, len(source.targets))
+    _write(path, shard, source.targets)
     return {"stored": len(shard.ids), "failed": len(shard.failures)}
 
 
@@ -95,7 +97,7 @@ def _failures_named(identifier: str) -> Iterator[None]:
     """Turn whatever goes wrong with a row into a `RowError` with its id."""
     try:
         yield
-    except (RowError, CrystalError) as error:
+    except (RowError, CrystalError, FormulaError) as error:
         known = getattr(error, "identifier", None)
         raise RowError(error.reason, str(error), known or identifier) from error
     except Exception as error:  # a row that breaks a library must not end the run
@@ -112,21 +114,34 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
         numbers, amounts = crystal.atomic_numbers, crystal.occupancies
         structural = reflection_columns(crystal)
     z, fraction = composition_columns(numbers, amounts)
-    identifier = row.id.replace("\0", "").encode(errors="replace")
+    identifier = _encoded_id(row.id)
+    digest = row_digest(identifier, row)
+    columns = structural | {
+        "split_by_id": split_of(identifier),
+        "split_by_formula": split_of(composition_words(z, fraction.astype("f4")).tobytes()),
+        "id_hash": int.from_bytes(hashlib.sha1(identifier).digest()[:8], "little"),
+        "source_space_group": row.source_space_group,
+        "n_elements": len(z),
+        "element_z": z,
+        "element_fraction": fraction,
+    }
+    shard.append(columns)  # from here on nothing can go wrong: all columns grow by one row
     shard.ids.append(identifier)
-    shard.digests.append(row_digest(identifier, row))
+    shard.digests.append(digest)
     shard.values.append(row.values)
-    shard.append(
-        part=part_of(identifier),
-        id_hash=int.from_bytes(hashlib.sha1(identifier).digest()[:8], "little"),
-        source_space_group=row.source_space_group,
-        n_elements=len(z),
-        element_z=z,
-        element_fraction=fraction,
-        **structural,
-    )
     if structural:
         shard.crystals.append(crystal)
+
+
+def _encoded_id(identifier: str) -> bytes:
+    """An id as UTF-8, unaltered; `RowError` where that cannot be stored."""
+    try:
+        encoded = identifier.encode()
+    except UnicodeEncodeError as error:  # half a character, which JSON can spell out
+        raise RowError("invalid_id", f"the id {identifier!a:.60} is no text ({error})") from error
+    if b"\0" in encoded:
+        raise RowError("invalid_id", f"the id {identifier!a:.60} holds a NUL character")
+    return encoded
 
 
 def row_digest(identifier: bytes, row: Row) -> bytes:
@@ -166,38 +181,21 @@ def _space_group(crystal: Crystal, symprec: float) -> int:
 
 
 def composition_columns(numbers: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers in ascending order and their atomic fractions, which sum to 1."""
+    """Atomic numbers in ascending order and their atomic fractions, which sum to 1.
+
+    `RowError` where float32 cannot hold a fraction.
+    """
     totals = np.bincount(numbers, weights=amounts)
     z = np.flatnonzero(totals > 0)
     if not len(z):
         raise RowError("no_sites", "the composition is empty")
-    return z, totals[z] / totals[z].sum()
+    fraction = totals[z] / totals[z].sum()
+    if not (fraction > _LEAST_FRACTION).all():
+        raise RowError("invalid_composition", "an element's share is too small to be stored")
+    return z, fraction
 
 
-def parse_formula(formula: str) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers and amounts of a formula; `RowError` if it cannot be read.
-
-    pymatgen reads what has brackets; the grammar of a plain formula is read here.
-    """
-    if not formula:
-        raise RowError("unreadable_formula", "the formula is empty")
-    if re.fullmatch(rf"(?:{_FORMULA.pattern})+", formula):
-        parts = _FORMULA.findall(formula)
-    else:
-        from pymatgen.core import Composition
-
-        try:
-            parts = [(str(e), a) for e, a in Composition(formula).get_el_amt_dict().items()]
-        except (ValueError, KeyError) as error:
-            raise RowError("unreadable_formula", f"'{formula:.80}': {error}") from error
-    unknown = sorted({symbol for symbol, _ in parts if symbol not in ATOMIC_NUMBERS})
-    if unknown:
-        raise RowError("unknown_element", f"'{formula:.80}' has {', '.join(unknown)}")
-    numbers = np.array([ATOMIC_NUMBERS[symbol] for symbol, _ in parts])
-    return numbers, np.array([float(a) if a != "" else 1.0 for _, a in parts])
-
-
-def _write(path: Path, shard: _Columns, n_targets: int) -> None:
+def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None:
     arrays = {n: np.array(shard.columns[n], d) for n, d in SAMPLE_COLUMNS.items()}
     for name, dtype in (ELEMENT_COLUMNS | REFLECTION_COLUMNS).items():
         blocks = shard.columns[name]
@@ -205,13 +203,20 @@ def _write(path: Path, shard: _Columns, n_targets: int) -> None:
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
     digests = np.frombuffer(b"".join(shard.digests), np.uint8)
     arrays["digests"] = digests.reshape(-1, hashlib.sha256().digest_size)
-    arrays["values"] = np.array(shard.values, "f4").reshape(len(shard.ids), n_targets)
+    for k, target in enumerate(targets):
+        values = [row[k] for row in shard.values]
+        column = _labels(values) if target.is_class else np.array(values, "f4")
+        arrays[f"target_{target.name}"] = column
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
-    text = "\0".join(clean).encode(errors="replace")
+    text = "\0".join(clean).encode(errors="backslashreplace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
+    with written_whole(path) as file:
+        np.savez(file, **arrays)
+
+
+def _labels(values: Sequence[str]) -> np.ndarray:
+    """Labels as UTF-8: which index each has is known when all shards are."""
+    return np.array([value.encode() for value in values], "S")
 
 
 def read_failures(content: np.ndarray) -> list[tuple[str, str, str]]:

@@ -3,11 +3,12 @@
 Layout (N samples; CSR offsets have N + 1 entries):
 
     ids.npy                S     (N,)    identifiers, UTF-8
-    part.npy               u1    (N,)    0 audit, 1 test, 2 validation, 3 train
+    split.npy              u1    (N,)    0 audit, 1 test, 2 validation, 3 train
     element_offsets.npy    i8    (N+1,)  the elements of sample i are rows offsets[i]:offsets[i+1]
     element_z.npy          u1            atomic numbers, ascending within a sample
     element_fraction.npy   f4            atomic fractions, sum 1 within a sample
-    target_<name>.npy      f4    (N,)    a regression target, NaN where missing
+    target_<name>.npy      f4    (N,)    a regression target, NaN where missing; or
+                           i2    (N,)    the index of a class, -1 where unlabelled
     space_group.npy        u1    (N,)    1 to 230, 0 where missing      (composition+xrd only)
     reflection_offsets.npy i8    (N+1,)                                 (composition+xrd only)
     two_theta.npy          f4            degrees, ascending in a sample (composition+xrd only)
@@ -16,6 +17,7 @@ Layout (N samples; CSR offsets have N + 1 entries):
     source_space_group.npy u1    (N,)    the source's own number, 0 where missing (if it has one)
     failures.csv           id, reason and message of every row that could not be used
     manifest.json          written last: a directory without it is no store
+    .xxact.lock            empty; held by who prepares the store, shared by who trains on it
 
 The manifest holds hashes, counts, sources and versions, and neither times nor worker counts, so
 that the same inputs and settings give the same bytes.
@@ -26,6 +28,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -33,18 +37,23 @@ import numpy as np
 
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target, crystal_system_index
 from xxact.errors import UserError
-from xxact.files import sha256_of
+from xxact.files import being_read, sha256_of
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 FAILURES = "failures.csv"
+LOCK = ".xxact.lock"
 
-#: Code of each part in `part.npy`.
-PARTS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
+#: A file is told from another one of its length, when a store is opened, by this many of its
+#: blocks of this many bytes, spread evenly.
+_PROBES, _PROBE_BYTES = 8, 4096
+
+#: Code of each split in `split.npy`.
+SPLITS = {"audit": 0, "test": 1, "validation": 2, "train": 3}
 
 
 class Store:
-    """A prepared data set. Columns are memory-mapped: opening one reads the manifest only."""
+    """A prepared data set. Columns are memory-mapped: opening one reads no more than samples."""
 
     def __init__(self, path: Path, manifest: dict, sha256: str):
         self.path = path
@@ -91,20 +100,23 @@ class Store:
         return self.column("ids")
 
     @cached_property
-    def part(self) -> np.ndarray:
-        """(N,) uint8 codes of `PARTS`."""
-        return self.column("part")
+    def split(self) -> np.ndarray:
+        """(N,) uint8 codes of `SPLITS`."""
+        return self.column("split")
 
-    def indices(self, part: str) -> np.ndarray:
-        """Ascending int64 indices of the samples of `part` ("train", "validation", "test")."""
-        if part not in PARTS:
-            raise UserError(f"there is no part '{part}'; the parts are: {', '.join(PARTS)}")
-        return np.flatnonzero(self.part == PARTS[part])
+    def indices(self, split: str) -> np.ndarray:
+        """Ascending int64 indices of the samples of `split` ("train", "validation", "test")."""
+        if split not in SPLITS:
+            raise UserError(f"there is no split '{split}'; the splits are: {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == SPLITS[split])
 
     @cached_property
     def targets(self) -> dict[str, Target]:
         """What the store can be used to train, by name."""
-        targets = {n: Target(n, unit) for n, unit in self.manifest["targets"].items()}
+        targets = {
+            name: Target(name, said["unit"], tuple(said.get("classes", ())))
+            for name, said in self.manifest["targets"].items()
+        }
         if "space_group.npy" in self.manifest["columns"]:
             targets |= {t.name: t for t in (CRYSTAL_SYSTEM, SPACE_GROUP)}
         return targets
@@ -118,7 +130,8 @@ class Store:
             return crystal_system_index(self.column("space_group"))
         if target == SPACE_GROUP.name:
             return self.column("space_group").astype(np.int64) - 1
-        return np.array(self.column(f"target_{target}"))
+        values = np.array(self.column(f"target_{target}"))
+        return values.astype(np.int64) if self.targets[target].is_class else values
 
     element_offsets = cached_property(lambda self: self.column("element_offsets"))
     element_z = cached_property(lambda self: self.column("element_z"))
@@ -129,43 +142,74 @@ class Store:
 
     def formula_keys(self) -> np.ndarray:
         """(N,) uint64 keys, equal for equal compositions (fractions to 1e-5)."""
-        fraction = np.rint(np.asarray(self.element_fraction, np.float64) * 1e5).astype(np.uint64)
-        return self._row_keys((fraction << np.uint64(8)) | self.element_z)
+        words = composition_words(self.element_z, self.element_fraction)
+        return row_keys(words, self.element_offsets)
 
     def chemical_system_keys(self) -> np.ndarray:
         """(N,) uint64 keys, equal for equal sets of elements."""
-        return self._row_keys(self.element_z.astype(np.uint64))
+        return row_keys(self.element_z.astype(np.uint64), self.element_offsets)
 
-    def _row_keys(self, words: np.ndarray) -> np.ndarray:
-        """Sum of the scrambled words of each sample; distinct rows collide with p = 2^-64."""
-        offsets = np.asarray(self.element_offsets)
-        if not len(words):
-            return np.zeros(self.n, np.uint64)
-        return np.add.reduceat(_scramble(words), offsets[:-1])
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Keep the store as it is while the block runs: nobody can replace it.
+
+        Many may read at a time. `UserError`, naming the process, if it is being replaced already.
+        """
+        lock = self.path / LOCK
+        with suppress(OSError):  # where nothing can be written, nothing can be replaced
+            lock.touch()
+        with being_read(lock, f"{self.path} is being replaced"):
+            yield
+
+    def problems(self) -> list[str]:
+        """Columns that are not those of the manifest, by size and samples of their content.
+
+        Takes a millisecond, whatever the size of the store, and notices columns of another
+        preparation; a flipped bit is found by `verify`.
+        """
+        columns = self.manifest["columns"].items()
+        return [p for file, want in columns if (p := self._differs(file, want))]
 
     def verify(self) -> list[str]:
-        """Compare every file with the manifest; one line per damaged or missing file."""
-        problems = [self._check_column(f, want) for f, want in self.manifest["columns"].items()]
-        problems += [self._check_hash(f, want) for f, want in self.manifest["files"].items()]
-        return [p for p in problems if p]
+        """Compare every byte of every file with the manifest; a line per damaged or missing one."""
+        files = self.manifest["columns"] | self.manifest["files"]
+        problems = []
+        for file, want in files.items():
+            problem = self._differs(file, want)
+            if problem is None and sha256_of(self.path / file) != want["sha256"]:
+                problem = f"{file}: damaged (SHA-256 differs from the manifest)"
+            problems += [problem] if problem else []
+        return problems
 
-    def _check_column(self, file: str, want: dict) -> str | None:
-        try:
-            self.column(file.removesuffix(".npy"))
-        except UserError:
-            if (self.path / file).exists():
-                return f"{file}: damaged (header or length differ from the manifest)"
-        return self._check_hash(file, want["sha256"])
-
-    def _check_hash(self, file: str, want: str) -> str | None:
-        if not (self.path / file).exists():
+    def _differs(self, file: str, want: dict) -> str | None:
+        path = self.path / file
+        if not path.exists():
             return f"{file}: missing"
-        if sha256_of(self.path / file) != want:
-            return f"{file}: damaged (SHA-256 differs from the manifest)"
+        if (size := path.stat().st_size) != want["bytes"]:
+            return f"{file}: damaged ({size:,} bytes, the manifest says {want['bytes']:,})"
+        if probe_of(path) != want["probe"]:
+            return f"{file}: damaged (its content is not that of the manifest)"
         return None
 
 
-def _scramble(words: np.ndarray) -> np.ndarray:
+def composition_words(z: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """(n,) uint64 words of atomic numbers (n,) and atomic fractions (n,), to 1e-5."""
+    rounded = np.rint(np.asarray(fraction, np.float64) * 1e5).astype(np.uint64)
+    return (rounded << np.uint64(8)) | np.asarray(z, np.uint64)
+
+
+def row_keys(words: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(N,) uint64: the sum of the scrambled uint64 `words` of each row, in whatever order.
+
+    offsets: (N+1,), where the rows begin and end; none is empty. Distinct rows have the same key
+    with p = 2^-64.
+    """
+    if not len(words):
+        return np.zeros(len(offsets) - 1, np.uint64)
+    return np.add.reduceat(scramble(words), np.asarray(offsets)[:-1])
+
+
+def scramble(words: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser: uint64 in, well-mixed uint64 out (Steele et al. 2014)."""
     x = words + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -173,8 +217,12 @@ def _scramble(words: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def open_store(path: str | os.PathLike) -> Store:
-    """Open the store in `path`; `UserError` if there is none or its preparation is unfinished."""
+def open_store(path: str | os.PathLike, check: bool = True) -> Store:
+    """Open the store in `path`.
+
+    `UserError` if there is none, if its preparation is unfinished, or if files in it are not those
+    that were prepared (see `Store.problems`; `check=False` leaves this out).
+    """
     path = Path(path)
     if not path.is_dir():
         raise UserError(
@@ -182,34 +230,63 @@ def open_store(path: str | os.PathLike) -> Store:
             f"`xxact data prepare --source csv --input FILE --out {path}` "
             "(or `--source mini` for the embedded one)"
         )
-    if not (path / MANIFEST).exists():
+    manifest = read_manifest(path)
+    if manifest is None:
         raise UserError(
             f"{path} holds no finished data set ({MANIFEST} is missing): run the same "
             "`xxact data prepare` again, it goes on where it stopped"
         )
-    manifest = read_manifest(path)
     found = manifest["format"]
     if found != FORMAT:
         raise UserError(f"{path} has store format {found}, this version reads {FORMAT}: prepare it")
-    return Store(path, manifest, sha256_of(path / MANIFEST))
+    store = Store(path, manifest, sha256_of(path / MANIFEST))
+    if check and (problems := store.problems()):
+        raise UserError(
+            f"{path} does not hold what was prepared there ({'; '.join(problems)}): "
+            f"see `xxact data verify {path}`, then prepare it again with --overwrite"
+        )
+    return store
 
 
-def read_manifest(path: Path) -> dict:
-    """The manifest of the store in `path`, of whatever format; `UserError` if it is damaged."""
+def read_manifest(path: Path) -> dict | None:
+    """The manifest in `path`, of whatever format, if there is one; `UserError` if it is damaged."""
     try:
         fields = json.loads((path / MANIFEST).read_bytes())
         fields["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path / MANIFEST} is damaged ({error}): prepare the store again"
+            f"{path / MANIFEST} is damaged, or not of a data set ({error!r:.80}): prepare it "
+            "again in another directory"
         ) from error
     return fields
+
+
+def described(path: Path, sha256: str) -> dict:
+    """What the manifest holds of a file: its hash, its size and the hash of its samples."""
+    return {"sha256": sha256, "bytes": path.stat().st_size, "probe": probe_of(path)}
+
+
+def probe_of(path: Path) -> str:
+    """Hash of blocks that are spread evenly over a file, its first and last among them.
+
+    It tells columns of different content apart without reading them: these differ all over.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        last = max(0, os.fstat(stream.fileno()).st_size - _PROBE_BYTES)
+        for place in sorted({last * k // (_PROBES - 1) for k in range(_PROBES)}):
+            stream.seek(place)
+            digest.update(stream.read(_PROBE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 class ColumnWriter:
     """Appends blocks to `<name>.npy`, hashing as it writes: memory stays flat.
 
-    The file gets its name when it is complete; the caller gives the number of rows beforehand.
+    The caller gives the number of rows beforehand, and a directory that nobody else writes to: a
+    store is built aside, and put in place when it is whole.
     """
 
     def __init__(self, directory: Path, name: str, dtype: np.dtype, rows: int):
@@ -219,8 +296,7 @@ class ColumnWriter:
         self._left = rows
         self.last = 0  #: the last value of an integer column, for offsets
         self._path = directory / self.file
-        self._partial = directory / f"{self.file}.partial"
-        self._stream = open(self._partial, "w+b")  # noqa: SIM115 (closed in `finish`)
+        self._stream = open(self._path, "w+b")  # noqa: SIM115 (closed in `finish`)
         header = {"descr": self._dtype.str, "fortran_order": False, "shape": (rows,)}
         np.lib.format.write_array_header_1_0(self._stream, header)
         self._stream.seek(0)
@@ -237,20 +313,11 @@ class ColumnWriter:
         self._stream.write(content)
 
     def finish(self) -> dict:
-        """Close the file, give it its name, and return its entry for the manifest."""
+        """Force the file to disk, and return its entry for the manifest."""
         if self._left:
             raise RuntimeError(f"{self.file}: {self._left} rows were not written")
-        self._stream.close()
-        os.replace(self._partial, self._path)
-        return {
-            "sha256": self._digest.hexdigest(),
-            "dtype": self._dtype.str,
-            "shape": [self._rows],
-        }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it: it is whole or absent."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+        with self._stream as stream:
+            stream.flush()
+            os.fsync(stream.fileno())
+        layout = {"dtype": self._dtype.str, "shape": [self._rows]}
+        return described(self._path, self._digest.hexdigest()) | layout

@@ -1,4 +1,4 @@
-"""Choosing parts and subsets by hashing identifiers: independent of order and of other rows."""
+"""Choosing splits and subsets by hashing identifiers: independent of order and of other rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from xxact.data.store import PARTS
+from xxact.data.store import SPLITS
 
 
-def part_of(identifier: bytes) -> int:
-    """Code of the part of a sample without a given split: `int(sha1(id), 16) % 20`.
+def split_of(key: bytes) -> int:
+    """Code of the split of a sample by its id, or the bytes of its formula: `sha1(key) % 20`.
 
     0 is audit, 1 and 2 are test, 3 is validation, the rest train.
     """
-    slot = int(hashlib.sha1(identifier).hexdigest(), 16) % 20
+    slot = int(hashlib.sha1(key).hexdigest(), 16) % 20
     name = "audit" if slot == 0 else "test" if slot <= 2 else "validation" if slot == 3 else "train"
-    return PARTS[name]
+    return SPLITS[name]
 
 
 def choose(ids: Iterable[bytes], fraction: float, seed: int) -> np.ndarray:

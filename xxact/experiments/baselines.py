@@ -29,7 +29,7 @@ _BLOCK = 512
 
 
 class Constant(Spec):
-    """The mean, or the most frequent class, of the training part."""
+    """The mean, or the most frequent class, of the training split."""
 
     kind: Literal["constant"] = "constant"
     inputs: tuple[()] = ()
@@ -70,7 +70,7 @@ def fit_and_score(
     spec: BaselineSpec, store: Store, train_rows: np.ndarray, seed: int, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
     """Fit to `train_rows` and predict: `metrics` and the scores by class or element of a result,
-    and the predictions for the test part (`predictions.collect`).
+    and the predictions for the test split (`predictions.collect`).
 
     Raises `UserError` when the store lacks the target or the patterns, and `Stopped`.
     """
@@ -88,7 +88,7 @@ def fit_and_score(
     rows = train_rows[target.known(values[train_rows])]
     both = len(spec.model.inputs) == 2
     if not len(rows):
-        raise UserError(f"the training part of {store.path} has no value of {target.name}")
+        raise UserError(f"the training split of {store.path} has no value of {target.name}")
     inputs = features(spec.model, data, rows)
     fitted = _fit(estimator(spec.model, target, seed), inputs, values[rows], progress)
     metrics: dict[str, Any] = {"final": {}}
@@ -99,14 +99,14 @@ def fit_and_score(
         return {target.name: _output(fitted, target, found)}
 
     content = None
-    for part in ("validation", "test"):
-        rows = store.indices(part)
+    for split in ("validation", "test"):
+        rows = store.indices(split)
         if not len(rows):
             continue
         outputs = predict(rows)
         predictions = evaluation.decided(outputs)
-        metrics["final"][part] = evaluation.score_all([target], predictions, store, rows)
-        if part == "test":
+        metrics["final"][split] = evaluation.score_all([target], predictions, store, rows)
+        if split == "test":
             details, unlike = describe_predictions([target], predictions, store, train_rows)
             metrics["final"] |= unlike
             result |= details

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from xxact import command
-from xxact.data.store import PARTS, open_store
+from xxact.data.store import SPLITS, open_store
 from xxact.errors import UserError
 from xxact.experiments import predictions, suite
 from xxact.experiments.spec import Row, read_spec, resolve
@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     evaluate = commands.add_parser("evaluate", help="score a trained run on a split of a store")
     evaluate.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="the store")
-    evaluate.add_argument("--split", default="test", choices=(*reversed(PARTS),))
+    evaluate.add_argument("--split", default="test", choices=(*reversed(SPLITS),))
     evaluate.add_argument(
         "--predictions",
         type=Path,

@@ -37,7 +37,7 @@ def execute(run: Run, show: bool = True, overwrite: bool = False) -> None:
     from xxact.training.summary import summarise
 
     store = open_store(run.data)
-    with joined() as world, _only_run_in(run, world):
+    with store.being_read(), joined() as world, _only_run_in(run, world):
         identity = world.on_first(lambda: _begin(run, store, overwrite))
         progress = Progress(run.folder, show)
         if run.is_baseline:
@@ -218,24 +218,24 @@ def _processor_name() -> str:
 
 
 def describe_data(store: Store) -> dict[str, Any]:
-    """Numbers of samples by part, crystal system and element, for the distribution figures."""
+    """Numbers of samples by split, crystal system and element, for the distribution figures."""
     import numpy as np
     from pymatgen.core import Element
 
     counts = {"n": {}, "crystal_systems": {}, "elements": {}}
     lengths = np.diff(np.asarray(store.element_offsets))
     sample = np.repeat(np.arange(store.n), lengths)  # sample of each entry of element_z
-    for part in ("train", "validation", "test", "audit"):
-        rows = store.indices(part)
-        counts["n"][part] = len(rows)
+    for split in ("train", "validation", "test", "audit"):
+        rows = store.indices(split)
+        counts["n"][split] = len(rows)
         z = np.asarray(store.element_z)[np.isin(sample, rows)]
         number, times = np.unique(z, return_counts=True)
-        counts["elements"][part] = {
+        counts["elements"][split] = {
             Element.from_Z(int(k)).symbol: int(n) for k, n in zip(number, times, strict=True)
         }
         if CRYSTAL_SYSTEM.name in store.targets:
             system = store.values(CRYSTAL_SYSTEM.name)[rows]
-            counts["crystal_systems"][part] = {
+            counts["crystal_systems"][split] = {
                 name: int((system == k).sum()) for k, name in enumerate(CRYSTAL_SYSTEMS)
             }
     return {"name": store.name, "content_sha256": store.content_sha256} | counts

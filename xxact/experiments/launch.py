@@ -12,11 +12,11 @@ from pathlib import Path
 from xxact import command
 from xxact.data.store import open_store
 from xxact.errors import UserError
-from xxact.experiments import cost, local, suite
+from xxact.experiments import local, suite
 from xxact.experiments.cluster import Cluster
 from xxact.experiments.spec import read_spec
 from xxact.experiments.suite import REPOSITORY, Run
-from xxact.training.progress import format_seconds
+from xxact.terminal import format_seconds
 
 
 def main(script: str, arguments: Sequence[str] | None = None, scale: str = "mini") -> int:
@@ -88,6 +88,8 @@ def _run(table: str, options: argparse.Namespace) -> int:
     if options.dry_run or not (options.local or options.submit):
         _show_plan(runs, options)
         if options.dry_run:
+            from xxact.experiments import cost
+
             print(f"\n{cost.table(runs)}")
         if cluster:
             _show_scripts(runs, cluster)
@@ -205,7 +207,8 @@ def _prepared(data: Path, options: argparse.Namespace) -> Path:
     if "--source mini" in scale.prepare:
         from xxact.data.prepare import prepare
 
-        prepare("mini", [], data, workers=len(os.sched_getaffinity(0)), overwrite=True)
+        cores = len(os.sched_getaffinity(0))
+        prepare("mini", [], data, workers=cores, overwrite=True, wait=True)
     elif not data.is_dir():
         raise UserError(
             f"scale '{options.scale}' needs the data set {data}, which is not there; make it"

@@ -15,7 +15,8 @@ from xxact.command import EXIT_STOPPED
 from xxact.data.store import Store
 from xxact.experiments import suite
 from xxact.experiments.suite import Run
-from xxact.training.progress import format_seconds, read_progress
+from xxact.terminal import format_seconds
+from xxact.training.progress import read_progress
 from xxact.training.signals import STOP_SIGNALS, StopFlag, Stopped
 
 REPORT_EVERY_S = 15.0
@@ -151,7 +152,8 @@ class _Report:
     def close(self) -> None:
         """Leave the terminal on a fresh line."""
         elapsed = format_seconds(time.monotonic() - self.began)
-        self._line(f"{len(self.finished)} of {len(self.todo)} runs in {elapsed}", last=True)
+        done = sum(suite.state(run) == "done" for run in self.todo)
+        self._line(f"{done} of {len(self.todo)} runs done in {elapsed}", last=True)
 
     def _status(self, pending: Sequence[Run], running: dict[Run, BaseProcess]) -> str:
         parts, left = [f"{len(self.finished)}/{len(self.todo)} done"], 0.0

@@ -130,7 +130,7 @@ class FinalMetrics(_Open):
 
 
 class SelectedMetrics(_Open):
-    """Scores at the evaluation that was best on the validation part."""
+    """Scores at the evaluation that was best on the validation split."""
 
     step: NonNegativeInt
     criterion: str | None = None
@@ -158,14 +158,14 @@ class CurvePoint(_Open):
 
 
 class ClassScores(_Open):
-    """Per-class scores of the last weights on the test part; rows of confusion are the truth."""
+    """Per-class scores of the last weights on the test split; rows of confusion are the truth."""
 
     crystal_system: dict[str, Score] | None = None
     confusion: list[list[NonNegativeInt]] | None = None
 
 
 class Embedding(_Open):
-    """A fixed, seeded sample of the test part, projected to 2-D, with silhouettes by class."""
+    """A fixed, seeded sample of the test split, projected to 2-D, with silhouettes by class."""
 
     n: NonNegativeInt
     part: str

@@ -14,7 +14,8 @@ from xxact.experiments.cluster import configuration
 from xxact.experiments.result import read_result
 from xxact.experiments.submit import Job, log_folder, recorded_job
 from xxact.experiments.suite import Run
-from xxact.training.progress import format_seconds, read_progress
+from xxact.terminal import format_seconds
+from xxact.training.progress import read_progress
 
 #: States in which SLURM still has plans for a job.
 ACTIVE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -82,9 +83,15 @@ class Model(nn.Module, ABC):
         return self
 
 
+def outside_autocast(x: Tensor) -> contextlib.AbstractContextManager:
+    """Context in which what is computed of `x` keeps its precision. There is no autocast on the
+    meta device, where networks are counted."""
+    return contextlib.nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
 def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
     """`layer(x)` outside autocast: a prediction in bfloat16 would be rounded to 0.4 %."""
-    with torch.autocast(x.device.type, enabled=False):
+    with outside_autocast(x):
         return layer(x.float())
 
 

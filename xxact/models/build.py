@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xxact.arguments import of_type
 from xxact.data.targets import Target
 from xxact.models.base import Model
 from xxact.models.composition import CrabNet
@@ -19,8 +20,13 @@ def build_model(
     """A network with random weights (torch's global generator) and a head for each target.
 
     `linear_heads` gives CrabNet linear heads on its embedding in place of its output net, as
-    transfer to a new target needs; the heads of the other kinds are linear anyway.
+    transfer to a new target needs; the heads of the other kinds are linear anyway. Raises
+    `UserError` for arguments of other types.
     """
+    of_type("spec", spec, ModelSpec, "a ModelSpec")
+    of_type("targets", targets, Sequence, "a list of Target")
+    for target in targets:
+        of_type("each of targets", target, Target, "a Target")
     if spec.kind == "xxact_nn":
         return XxactNN(spec.composition, spec.xrd, spec.fusion, targets)
     if spec.kind == "crabnet":

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from xxact.data.targets import Target
 from xxact.models.base import Model, in_float32, linear_heads
-from xxact.models.dropout import on_cpu
 from xxact.models.layers import CLS, Encoder, additive_mask
-from xxact.models.packing import Packing, pack
 from xxact.models.spec import CompositionSpec
 
 if TYPE_CHECKING:
@@ -28,23 +26,16 @@ N_ELEMENTS = 119
 
 
 class Tokens(NamedTuple):
-    """Outputs of the composition encoder: (B, S, W), or on a CPU packed to (T, W).
+    """Outputs of the composition encoder."""
 
-    S is E, or 1 + E with a leading [CLS].
-    """
-
-    values: Tensor  # (B, S, W) or (T, W)
+    values: Tensor  # (B, S, W), with S = E, or 1 + E with a leading [CLS]
     padding: Tensor  # (B, S) bool, True where there is no element
-    packing: Packing | None  # of `values`
+    mask: Tensor  # (B, 1, 1, S), 0 or minus infinity, to add to attention scores
 
     @property
     def cls(self) -> Tensor:
         """The leading [CLS] (B, W)."""
-        return self.values[:, 0] if self.packing is None else self.packing.first(self.values)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """`x`, a row for each of `values`, as (B, S, W); not where these are the [CLS] alone."""
-        return x if self.packing is None else self.packing.unpack(x)
+        return self.values[:, 0]
 
 
 class CompositionEncoder(nn.Module):
@@ -53,7 +44,6 @@ class CompositionEncoder(nn.Module):
     def __init__(self, spec: CompositionSpec, cls: bool) -> None:
         super().__init__()
         self.spec = spec
-        self.packs = True  # on a CPU; compiled layers, which want shapes that stay, turn it off
         self.table = nn.Embedding(N_ELEMENTS, spec.element_width, padding_idx=0)
         self.projection = nn.Linear(spec.element_width, spec.width)
         self.element_scale = nn.Parameter(torch.ones(1))
@@ -66,45 +56,22 @@ class CompositionEncoder(nn.Module):
         self.register_buffer("encoding", encoding, persistent=False)
 
     def embed(self, elements: Tensor, fractions: Tensor) -> Tensor:
-        """Input tokens (..., W) of atomic numbers (...) and fractions (...)."""
+        """Input tokens (B, E, W) of atomic numbers (B, E) and fractions (B, E)."""
         table = self.projection(self.table.weight) * 2**self.element_scale  # (119, W)
-        index = fraction_index(fractions, self.spec.resolution)  # (..., 2)
-        encoding = F.embedding(index, self.encoding)  # (..., 2, W / 2)
+        index = fraction_index(fractions, self.spec.resolution)  # (B, E, 2)
+        encoding = F.embedding(index, self.encoding)  # (B, E, 2, W / 2)
         encoding = encoding * 2 ** ((1 - self.fraction_scale) ** 2)[:, None]
-        return F.embedding(elements, table, padding_idx=0) + encoding.flatten(-2)
+        return F.embedding(elements, table, padding_idx=0) + encoding.flatten(2)
 
     def forward(self, elements: Tensor, fractions: Tensor, cls_only: bool = False) -> Tokens:
-        """Encode atomic numbers (B, E), 0 where there is none, and their fractions (B, E).
-
-        With `cls_only` there is an output for the [CLS] alone.
-        """
+        """Encode atomic numbers (B, E), 0 where there is none, and their fractions (B, E)."""
+        x = self.embed(elements, fractions)  # (B, E, W)
         padding = elements == 0  # (B, E)
         if self.cls is not None:
-            padding = F.pad(padding, (1, 0), value=False)  # (B, 1 + E)
-        compute = self._packed if self.packs and on_cpu(elements) else self._padded
-        return compute(elements, fractions, padding, cls_only)
-
-    def _padded(
-        self, elements: Tensor, fractions: Tensor, padding: Tensor, cls_only: bool
-    ) -> Tokens:
-        x = self.embed(elements, fractions)  # (B, E, W)
-        if self.cls is not None:
             x = torch.cat((self.cls.expand(len(x), -1, -1).to(x.dtype), x), dim=1)  # (B, 1 + E, W)
-        x = self.encoder(x, additive_mask(padding), CLS if cls_only else None)
-        return Tokens(x, padding, None)
-
-    def _packed(
-        self, elements: Tensor, fractions: Tensor, padding: Tensor, cls_only: bool
-    ) -> Tokens:
-        packing = pack(padding)
-        if self.cls is None:
-            x = self.embed(packing.pack(elements), packing.pack(fractions))  # (T, W)
-        else:
-            inputs = (packing.pack(F.pad(x, (1, 0)))[len(x) :] for x in (elements, fractions))
-            x = self.embed(*inputs)  # (T - B, W)
-            x = torch.cat((self.cls[0].expand(len(elements), -1).to(x.dtype), x))  # (T, W)
-        x = self.encoder(x, packing, slice(0, len(elements)) if cls_only else None)
-        return Tokens(x, padding, packing)
+            padding = F.pad(padding, (1, 0), value=False)  # (B, 1 + E)
+        mask = additive_mask(padding)
+        return Tokens(self.encoder(x, mask, CLS if cls_only else None), padding, mask)
 
 
 def fraction_encoding(resolution: int, width: int) -> Tensor:
@@ -116,9 +83,9 @@ def fraction_encoding(resolution: int, width: int) -> Tensor:
 
 
 def fraction_index(fractions: Tensor, resolution: int) -> Tensor:
-    """Rows (..., 2) of the encoding for fractions (...): linear, and of 0.0025 log2(f)^2."""
+    """Rows (B, E, 2) of the encoding for fractions (B, E): linear, and of 0.0025 log2(f)^2."""
     logarithmic = 0.0025 * torch.log2(fractions) ** 2
-    both = torch.stack((fractions, logarithmic), dim=-1)  # (..., 2)
+    both = torch.stack((fractions, logarithmic), dim=-1)  # (B, E, 2)
     return (both.clamp(1 / resolution, 1) * resolution).round().long() - 1
 
 
@@ -171,11 +138,13 @@ class CrabNet(Model):
     def features(self, batch: Batch, cls_only: bool = True) -> Tokens | Tensor:
         """Element tokens; every one is read by the heads. Linear ones read their mean (B, W)."""
         tokens = self.composition(batch.elements, batch.fractions)
-        return mean_of_elements(tokens, tokens.values.float()) if self.linear else tokens
+        return mean_of_elements(tokens.values.float(), tokens.padding) if self.linear else tokens
 
     def embedding(self, features: Tokens | Tensor) -> Tensor:
         """Mean (B, W) of the element tokens, before the output net."""
-        return features if self.linear else mean_of_elements(features, features.values.float())
+        if self.linear:
+            return features
+        return mean_of_elements(features.values.float(), features.padding)
 
     def predict(self, features: Tokens | Tensor, target: str) -> Tensor:
         """Standardised values (B,) or logits (B, C), averaged over the elements.
@@ -185,15 +154,15 @@ class CrabNet(Model):
         """
         if self.linear:
             return super().predict(features, target)
-        output = self.heads[target](features.values)  # a row for each token
-        output = mean_of_elements(features, output)  # (B, n_outputs)
+        output = self.heads[target](features.values)  # (B, E, n_outputs)
+        output = mean_of_elements(output, features.padding)  # (B, n_outputs)
         if self.targets[target].is_class:
             return output
         return output[:, 0] * torch.sigmoid(output[:, 2])  # (B,)
 
 
-def mean_of_elements(tokens: Tokens, values: Tensor) -> Tensor:
-    """Mean (B, W) over the elements of `values`, which has a row of W for each of the tokens'."""
-    weight = (~tokens.padding).to(values.dtype)
+def mean_of_elements(values: Tensor, padding: Tensor) -> Tensor:
+    """Mean (B, W) of `values` (B, E, W) over the elements that are not padding (B, E)."""
+    weight = (~padding).to(values.dtype)
     weight = weight / weight.sum(dim=1, keepdim=True)  # (B, E)
-    return (tokens.padded(values) * weight[..., None]).sum(dim=1)
+    return (values * weight[..., None]).sum(dim=1)

@@ -60,110 +60,94 @@ def draw(seed, threshold, words, keep):
 
 
 @compiled
-def attend(q, kv, mask, q_starts, k_starts, first, heads, seed, dropped, weights, out):
-    """Scaled dot-product attention with the samples along the last axis, which SIMD runs over.
+def attend(q, kv, mask, first, heads, seed, dropped, weights, out):
+    """Scaled dot-product attention with the batch along the last axis, which SIMD runs over.
 
-    Query number i of the samples is in the columns from `q_starts[i]` to `q_starts[i + 1]` of `q`
-    (at least W, columns) and `out` (W, columns), key and value number j from `k_starts[j]` on of
-    `kv` and `mask` (columns,). Samples with fewer come last: the pair (i, j) exists for as many as
-    the shorter of both has columns. Rows of keys and values are the 2 W of `kv` from `first` on.
-    `mask` is added to scores; `dropped` of 65536 weights are dropped. Fills `weights` (heads,
-    queries, keys, B), before dropout, and adds to `out`. Arrays are float32, starts uint64: where
-    an index might be negative, no SIMD is used.
+    Channels of queries are the first W of `q` (at least W, S, B), those of keys and values the 2 W
+    of `kv` (..., M, B) from `first` on; `mask` (M, B) is added to scores. `dropped` of 65536
+    weights are dropped. Fills `weights` (heads, S, M, B), before dropout, and `out` (W, S, B).
+    All arrays are float32.
     """
-    _, n_queries, n_keys, batch = weights.shape
-    width = len(out)
-    size = width // heads
+    width, n_queries, batch = out.shape
+    n_keys, size = len(mask), width // heads
     scale = _LOG2_E / np.float32(math.sqrt(size))
     rest = np.float32(65536 / (65536 - dropped))
-    lengths = k_starts[1:] - k_starts[:-1]
     top, norm = np.empty(batch, np.float32), np.empty(batch, np.float32)
     used = np.empty((n_keys, batch), np.float32)  # weights after dropout
     for h in range(heads):
         channels = range(h * size, (h + 1) * size)
         for i in range(n_queries):
-            from_i, n_i = q_starts[i], q_starts[i + 1] - q_starts[i]
             top[:], norm[:] = _MINUS_INFINITY, _ZERO
             for j in range(n_keys):
-                from_j, n = k_starts[j], min(n_i, lengths[j])
-                score = weights[h, i, j]
+                score, hidden = weights[h, i, j], mask[j]
                 score[:] = _ZERO
                 for c in channels:
-                    query, key = q[c], kv[first + c]
-                    for b in range(n):
-                        score[b] += query[from_i + b] * key[from_j + b]
-                for b in range(n):
-                    score[b] = score[b] * scale + mask[from_j + b]
+                    query, key = q[c, i], kv[first + c, j]
+                    for b in range(batch):
+                        score[b] += query[b] * key[b]
+                for b in range(batch):
+                    score[b] = score[b] * scale + hidden[b]
                     top[b] = max(top[b], score[b])
             for j in range(n_keys):
                 weight = weights[h, i, j]
-                for b in range(min(n_i, lengths[j])):
+                for b in range(batch):
                     weight[b] = _exp2(weight[b] - top[b])
                     norm[b] += weight[b]
             for j in range(n_keys):
                 weight, kept = weights[h, i, j], used[j]
-                start = np.uint64(((h * n_queries + i) * n_keys + j) * batch)
-                for b in range(min(n_i, lengths[j])):
+                start = ((h * n_queries + i) * n_keys + j) * batch
+                for b in range(batch):
                     keep = _random_word(seed, start + b) >> _SHIFT_48 >= np.uint64(dropped)
                     weight[b] /= norm[b]
                     kept[b] = weight[b] * rest if keep else _ZERO
             for c in channels:
-                value_sum, value = out[c], kv[first + width + c]
+                value_sum = out[c, i]
+                value_sum[:] = _ZERO
                 for j in range(n_keys):
-                    from_j, n = k_starts[j], min(n_i, lengths[j])
-                    kept = used[j]
-                    for b in range(n):
-                        value_sum[from_i + b] += kept[b] * value[from_j + b]
+                    kept, value = used[j], kv[first + width + c, j]
+                    for b in range(batch):
+                        value_sum[b] += kept[b] * value[b]
 
 
 @compiled
-def attend_backward(
-    gradient, q, kv, q_starts, k_starts, first, heads, seed, dropped, weights, dq, dkv
-):
-    """Gradients of `attend` for that of its output (W, columns): adds to the rows of queries in
-    `dq`, and to those of keys and values in `dkv`; shapes and layout as of `q` and `kv`."""
-    _, n_queries, n_keys, batch = weights.shape
-    width = len(gradient)
-    size = width // heads
+def attend_backward(gradient, q, kv, first, heads, seed, dropped, weights, dq, dkv):
+    """Gradients of `attend` for that of its output (W, S, B): fills the rows of queries in `dq`,
+    and adds to those of keys and values in `dkv`; shapes and layout as of `q` and `kv`."""
+    width, n_queries, batch = gradient.shape
+    n_keys, size = weights.shape[2], width // heads
     scale = _ONE / np.float32(math.sqrt(size))
     rest = np.float32(65536 / (65536 - dropped))
-    lengths = k_starts[1:] - k_starts[:-1]
     mean = np.empty(batch, np.float32)
     used = np.empty((n_keys, batch), np.float32)  # weights after dropout
     slopes = np.empty((n_keys, batch), np.float32)  # of the weights, then of the scores
     for h in range(heads):
         channels = range(h * size, (h + 1) * size)
         for i in range(n_queries):
-            from_i, n_i = q_starts[i], q_starts[i + 1] - q_starts[i]
             mean[:] = _ZERO
             for j in range(n_keys):
-                from_j, n = k_starts[j], min(n_i, lengths[j])
                 slope, weight, kept = slopes[j], weights[h, i, j], used[j]
                 slope[:] = _ZERO
                 for c in channels:
-                    upstream, value = gradient[c], kv[first + width + c]
-                    for b in range(n):
-                        slope[b] += upstream[from_i + b] * value[from_j + b]
-                start = np.uint64(((h * n_queries + i) * n_keys + j) * batch)
-                for b in range(n):
+                    upstream, value = gradient[c, i], kv[first + width + c, j]
+                    for b in range(batch):
+                        slope[b] += upstream[b] * value[b]
+                start = ((h * n_queries + i) * n_keys + j) * batch
+                for b in range(batch):
                     keep = _random_word(seed, start + b) >> _SHIFT_48 >= np.uint64(dropped)
                     slope[b] = slope[b] * rest if keep else _ZERO
                     kept[b] = weight[b] * rest if keep else _ZERO
                     mean[b] += slope[b] * weight[b]
             for j in range(n_keys):
                 slope, weight = slopes[j], weights[h, i, j]
-                for b in range(min(n_i, lengths[j])):
+                for b in range(batch):
                     slope[b] = (slope[b] - mean[b]) * weight[b] * scale
             for c in channels:
-                query, query_sum, upstream = q[c], dq[c], gradient[c]
-                key, key_sum, value_sum = kv[first + c], dkv[first + c], dkv[first + width + c]
+                query, query_sum, upstream = q[c, i], dq[c, i], gradient[c, i]
+                query_sum[:] = _ZERO
                 for j in range(n_keys):
-                    from_j, n = k_starts[j], min(n_i, lengths[j])
-                    slope, kept = slopes[j], used[j]
-                    # three loops: in one, looking which of its arrays overlap takes longer
-                    for b in range(n):
-                        query_sum[from_i + b] += slope[b] * key[from_j + b]
-                    for b in range(n):
-                        key_sum[from_j + b] += slope[b] * query[from_i + b]
-                    for b in range(n):
-                        value_sum[from_j + b] += kept[b] * upstream[from_i + b]
+                    slope, kept, key = slopes[j], used[j], kv[first + c, j]
+                    key_sum, value_sum = dkv[first + c, j], dkv[first + width + c, j]
+                    for b in range(batch):
+                        query_sum[b] += slope[b] * key[b]
+                        key_sum[b] += slope[b] * query[b]
+                        value_sum[b] += kept[b] * upstream[b]

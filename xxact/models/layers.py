@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xxact.models.attention import Attention, Mask
+from xxact.models.attention import Attention
 from xxact.models.dropout import add_dropout, relu_dropout
 from xxact.models.spec import EncoderSpec
 
@@ -23,11 +23,11 @@ CLS = slice(0, 1)
 
 
 def choose(x: Tensor, chosen: Choice) -> Tensor:
-    """The `chosen` tokens (B, K, W) of `x` (B, S, W); a slice also of packed ones (T, W)."""
+    """The `chosen` tokens (B, K, W) of `x` (B, S, W)."""
     if chosen is None:
         return x
     if isinstance(chosen, slice):
-        return x[..., chosen, :]
+        return x[:, chosen]
     return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1]))
 
 
@@ -45,7 +45,7 @@ class _Layer(nn.Module):
     def _add(self, residual: Tensor, x: Tensor) -> Tensor:
         return add_dropout(residual, x, self.p, self.training)
 
-    def _attend_to_self(self, x: Tensor, h: Tensor, mask: Mask, chosen: Choice) -> Tensor:
+    def _attend_to_self(self, x: Tensor, h: Tensor, mask: Tensor | None, chosen: Choice) -> Tensor:
         """`x` plus self-attention of `h`, which is `x` or normalised `x`, at the `chosen`."""
         if chosen is None:
             return self._add(x, self.self_attn(h, mask=mask))
@@ -63,10 +63,10 @@ class EncoderLayer(_Layer):
         self.norm1 = nn.LayerNorm(spec.width)
         self.norm2 = nn.LayerNorm(spec.width)
 
-    def forward(self, x: Tensor, mask: Mask = None, chosen: Choice = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, chosen: Choice = None) -> Tensor:
         """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them.
 
-        `mask` (B, 1, 1, S) hides padding, or tells how tokens (T, W) lie, as in `Attention`.
+        `mask` (B, 1, 1, S) hides padding, as in `Attention`.
         """
         if self.norm_first:
             x = self._attend_to_self(x, self.norm1(x), mask, chosen)
@@ -110,8 +110,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(spec) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.width) if spec.norm_first else None
 
-    def forward(self, x: Tensor, mask: Mask = None, chosen: Choice = None) -> Tensor:
-        """Output (B, S, W) of tokens `x` (B, S, W), or (T, W), at the `chosen` ones of them."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, chosen: Choice = None) -> Tensor:
+        """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them."""
         for layer in self.layers[:-1]:
             x = layer(x, mask)
         x = self.layers[-1](x, mask, chosen)

@@ -17,7 +17,7 @@ from xxact.data.targets import Target
 from xxact.models.base import OBJECTIVES, Model, linear_heads
 from xxact.models.composition import CompositionEncoder, Tokens
 from xxact.models.fusion import Fusion
-from xxact.models.layers import CLS, Choice, additive_mask
+from xxact.models.layers import CLS, Choice
 from xxact.models.spec import CompositionSpec, FusionSpec, XRDSpec
 from xxact.models.xrd import XRDEncoder
 from xxact.xrd.grid import N_POINTS
@@ -58,7 +58,7 @@ class XxactNN(Model):
         return self.log_temperature.exp()
 
     def encode_composition(self, batch: Batch, cls_only: bool = False) -> Tokens:
-        """Tokens of the composition, [CLS] first, or the [CLS] alone."""
+        """Tokens of the composition, [CLS] first: values (B, 1 + E, W)."""
         return self.composition(batch.elements, batch.fractions, cls_only=cls_only)
 
     def encode_xrd(
@@ -76,8 +76,8 @@ class XxactNN(Model):
     def fuse(self, xrd: Tensor, composition: Tokens, chosen: Choice = None) -> Tensor:
         """Fused tokens (B, 18, W) of XRD tokens (B, 18, W), at the `chosen` ones of them."""
         queries = self.xrd_bridge(xrd)  # (B, 18, 768)
-        memory = composition.padded(self.composition_bridge(composition.values))  # (B, 1 + E, 768)
-        return self.fusion(queries, memory, additive_mask(composition.padding), chosen)
+        memory = self.composition_bridge(composition.values)  # (B, 1 + E, 768)
+        return self.fusion(queries, memory, composition.mask, chosen)
 
     def reconstruct(self, fused: Tensor) -> Tensor:
         """Windows (B, K, 250), at least 0, from the fused tokens (B, K, W) in their places."""

@@ -1,23 +1,26 @@
 """What turns a loss into a step: device, precision, optimiser, state.
 
-`TorchEngine` is plain PyTorch in one process; `deepspeed_engine.py` holds the other one. The loop
+`TorchEngine` is plain PyTorch in one process, `DeepSpeedEngine` ZeRO in one or several. The loop
 knows no difference, and what they save does not say which of them, or how many processes, did.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from xxact.errors import UserError
-from xxact.models.composition import CompositionEncoder
 from xxact.models.layers import DecoderLayer, EncoderLayer
 from xxact.training.distributed import World, pick_device
 from xxact.training.memory import keep_freed_memory
@@ -25,6 +28,8 @@ from xxact.training.spec import EngineSpec, OptimizerSpec, RunSpec
 
 #: What AdamW keeps of each parameter, beside the number of steps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
+#: Elements of the buffers in which ZeRO exchanges gradients and weights: 200 MB.
+BUCKET_SIZE = 50_000_000
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -71,8 +76,8 @@ class Engine(ABC):
     def step(self, rate: float, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
         """One optimiser step at learning rate `rate`.
 
-        Each of `losses` computes a part of the loss, which is the sum of all parts of all
-        processes. Returns the sum of this process's parts, detached.
+        Each of `losses` computes the share of a micro-batch in the loss, which is the sum of all
+        shares of all processes. Returns the sum of this process's shares, detached.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -82,7 +87,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _backward(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Add the gradients of a part of the loss; its value, detached."""
+        """Add the gradients of a share of the loss; its value, detached."""
 
     @abstractmethod
     def _update(self) -> None:
@@ -154,16 +159,140 @@ class TorchEngine(Engine):
         self.optimizer.zero_grad()
 
 
+class DeepSpeedEngine(Engine):
+    """ZeRO around the same AdamW; weights stay float32 under autocast, as in `TorchEngine`.
+
+    Rajbhandari et al., https://arxiv.org/abs/1910.02054. Stage 1 shares out what AdamW keeps over
+    the processes, stage 2 the gradients as well; stage 0 sums gradients and shares out nothing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerSpec,
+        precision: str,
+        device: torch.device,
+        world: World,
+        zero_stage: int,
+    ) -> None:
+        super().__init__(model, optimizer, precision, device, world)
+        self._shared_out = zero_stage > 0
+        self._deepspeed = _import_deepspeed(device)
+        # A task that sees one GPU alone has to use number 0, whatever its rank.
+        number = torch.cuda.current_device() if device.type == "cuda" else 0
+        with _not_sent(self.model):
+            self._engine, *_ = self._deepspeed.initialize(
+                args=SimpleNamespace(device_rank=number),
+                model=_Calls(self.model),
+                optimizer=self.optimizer,
+                config=_config(zero_stage, self.precision),
+                dist_init_required=False,
+            )
+
+    def _backward(self, compute: Callable[[], Tensor]) -> Tensor:
+        loss = self._engine(compute)
+        self._engine.backward(loss)
+        return loss.detach()
+
+    def _update(self) -> None:
+        self._engine.step()
+
+    def _moment(self, parameter: nn.Parameter, key: str) -> Tensor:
+        if not self._shared_out:
+            return super()._moment(parameter, key)
+        return self._deepspeed.utils.safe_get_full_optimizer_state(parameter, key)
+
+    def _load_optimizer(self, steps: int, moments: dict[str, dict[str, Tensor]]) -> None:
+        if not self._shared_out:
+            return super()._load_optimizer(steps, moments)
+        # AdamW now has one parameter: this process's stretch of all weights, laid end to end.
+        utils = self._deepspeed.utils
+        (stretch,) = self.optimizer.param_groups[0]["params"]
+        self.optimizer.state[stretch] = self._fresh_state(stretch, steps)
+        trained = self._trained()
+        utils.lazy_init_hp_params_optimizer_state(
+            [parameter for _, parameter in trained], stretch, self.optimizer.state
+        )
+        for name, parameter in trained:
+            utils.safe_set_full_fp32_param(parameter, parameter.detach())
+            for key in MOMENTS:
+                utils.safe_set_full_optimizer_state(parameter, moments[key][name], key)
+
+
+class _Calls(nn.Module):
+    """A model as DeepSpeed wants it: `forward` calls what computes a loss with the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, compute: Callable[[], Tensor]) -> Tensor:
+        return compute()
+
+
+@contextlib.contextmanager
+def _not_sent(model: nn.Module) -> Iterator[None]:
+    """DeepSpeed sends the weights of the first process to the others, which have the same here,
+    and fails on those that are not plain rows of numbers, as a temperature without dimensions or
+    convolutions in channels-last order: mark them as not to be sent."""
+    marked = [p for p in model.parameters() if p.ndim == 0 or not p.is_contiguous()]
+    for parameter in marked:
+        parameter.ds_optim_param = True
+    yield
+    for parameter in marked:
+        del parameter.ds_optim_param
+
+
+def _import_deepspeed(device: torch.device) -> ModuleType:
+    """DeepSpeed, told the device, and with a process group, which it wants for one process too."""
+    os.environ["DS_ACCELERATOR"] = device.type
+    os.environ.setdefault("LOCAL_RANK", "0")
+    import deepspeed
+
+    # It calls functions that torch now names otherwise.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.", FutureWarning)
+    # None of its own kernels is used here: do not look for a compiler, nor build one of them.
+    deepspeed.ops.__compatible_ops__ = {}
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    return deepspeed
+
+
+def _config(zero_stage: int, precision: str) -> dict[str, Any]:
+    zero: dict[str, Any] = {
+        "stage": zero_stage,
+        "reduce_bucket_size": BUCKET_SIZE,
+        "allgather_bucket_size": BUCKET_SIZE,
+    }
+    if zero_stage:
+        zero["compute_grad_norm"] = False  # nothing is clipped
+    return {
+        # Sizes that DeepSpeed asks for; the micro-batches are ours to cut.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_allreduce_op": "sum",
+        "gradient_clipping": 0.0,
+        "zero_optimization": zero,
+        # Gradients are exchanged in float32: the number of processes must not round them.
+        "torch_autocast": {
+            "enabled": precision == "bfloat16",
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],
+        },
+        "timers": {"throughput": {"enabled": False}},  # it waits for the GPU after each micro-batch
+    }
+
+
 def make_engine(model: nn.Module, spec: RunSpec, world: World) -> Engine:
     """The engine that `spec.engine` asks for. Raises `UserError` if it cannot be had."""
     kind = spec.engine.kind
     if kind == "auto":
         kind = "torch" if world.size == 1 else "deepspeed"
-    _prepare_blocks(model, spec.engine)
+    prepare_blocks(model, spec.engine)
     common = model, spec.optimizer, spec.precision, pick_device()
     if kind == "deepspeed":
-        from xxact.training.deepspeed_engine import DeepSpeedEngine
-
         return DeepSpeedEngine(*common, world, spec.engine.zero_stage)
     if world.size > 1:
         raise UserError(
@@ -173,7 +302,7 @@ def make_engine(model: nn.Module, spec: RunSpec, world: World) -> Engine:
     return TorchEngine(*common)
 
 
-def _prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
+def prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
     """Compile the transformer blocks of a model, and checkpoint their activations, where asked."""
     if not (spec.compile or spec.activation_checkpointing):
         return
@@ -181,8 +310,6 @@ def _prepare_blocks(model: nn.Module, spec: EngineSpec) -> None:
         # Blocks share their code: each meets training and evaluation, masks, several lengths.
         torch._dynamo.config.recompile_limit = 64
     for block in model.modules():
-        if isinstance(block, CompositionEncoder):
-            block.packs = not spec.compile
         if isinstance(block, EncoderLayer | DecoderLayer):
             if spec.compile:
                 block.forward = torch.compile(block.forward)

@@ -113,9 +113,8 @@ def check_same(
         return
     more = f", and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
     raise UserError(
-        f"{what} is of another run than this command says: {', '.join(found[:_SHOWN])}{more}."
-        f" To go on with that run, undo the change ({what.parent / FILE} and the result have it"
-        " all); to train anew, add --overwrite, or choose another folder"
+        f"{what} is of another run than this command: {', '.join(found[:_SHOWN])}{more}. To keep"
+        " that run, undo the change; --overwrite trains anew, another folder keeps both"
     )
 
 

@@ -27,8 +27,9 @@ from xxact.models.base import Model
 from xxact.training import checkpoint, identity
 from xxact.training.distributed import World, pick_device
 from xxact.training.engine import make_engine
+from xxact.training.micro_batches import MicroBatch, micro_batches_of
 from xxact.training.progress import Progress
-from xxact.training.sampler import Part, Sampler, parts_of
+from xxact.training.sampler import Sampler
 from xxact.training.schedule import learning_rate
 from xxact.training.signals import StopFlag, Stopped
 from xxact.training.spec import RunSpec
@@ -39,7 +40,7 @@ from xxact.training.weights import WEIGHTS, read_weights, save_weights
 #: where that is more than a second.
 CHECKPOINT_EVERY_S = 30.0
 #: Parts that the learning curve is measured on.
-EVALUATED_PARTS = ("validation", "test")
+EVALUATED_SPLITS = ("validation", "test")
 
 
 @dataclass
@@ -56,7 +57,7 @@ class State:
 
 
 def training_rows(store: Store, fraction: float, seed: int) -> np.ndarray:
-    """Rows of the training part, or of the subset of it that a fraction and a seed select.
+    """Rows of the training split, or of the subset of it that a fraction and a seed select.
 
     Each seed draws its own subsets, so that the spread over seeds holds what a subset is worth;
     those of one seed are nested.
@@ -135,7 +136,7 @@ class Training:
         self.task = make_task(spec, store, data, self.train_rows)
         self.sampler = Sampler(self.task.rows_by_task, spec.batch_size, seed)
         self.total = max(1, round(spec.epochs * self._steps_per_epoch()))
-        self.parts = self._own_parts()
+        self.micro_batches = self._own_micro_batches()
         self.state = State()
         resumes = self.checkpoint_path.exists()
         if init is not None and not resumes:
@@ -152,16 +153,17 @@ class Training:
         self._check_same_start()
         self._earlier_wall_s = self.state.wall_s
 
-    def _own_parts(self) -> list[Part]:
-        """This process's parts of every batch. `UserError` if some process would get none."""
+    def _own_micro_batches(self) -> list[MicroBatch]:
+        """This process's micro-batches of a batch. `UserError` if some process would get none."""
         world, batch_size = self.world, self.sampler.batch_size
-        parts = parts_of(batch_size, world.rank, world.size, self.spec.engine.micro_batch)
-        if batch_size < world.size * len(parts):
+        largest = self.spec.engine.micro_batch
+        own = micro_batches_of(batch_size, world.rank, world.size, largest)
+        if batch_size < world.size * len(own):
             raise UserError(
-                f"a batch of {batch_size} cannot be cut into {len(parts)} parts for each of"
+                f"a batch of {batch_size} cannot be cut into {len(own)} micro-batches for each of"
                 f" {world.size} processes: take fewer processes, or a larger engine.micro_batch"
             )
-        return parts
+        return own
 
     def _check_same_start(self) -> None:
         """`UserError` if the processes found different checkpoints, or some found none."""
@@ -180,7 +182,7 @@ class Training:
         identity.check_same(self.checkpoint_path, *same, type(self.spec))
 
     def _steps_per_epoch(self) -> int:
-        """Of the rows that are trained on, or with `equal_steps` of the whole training part."""
+        """Of the rows that are trained on, or with `equal_steps` of the whole training split."""
         if not self.spec.equal_steps:
             return self.sampler.steps_per_epoch
         whole = make_task(self.spec, self.store, self.task.data, self.store.indices("train"))
@@ -268,7 +270,7 @@ class Training:
         generator = torch.Generator(device=self.engine.device).manual_seed(random)  # masks
         slots = self.sampler.batch(step)
         rate = learning_rate(step, self.total, self.spec.optimizer)
-        losses = self.task.losses(self.engine, slots, self.parts, generator, random)
+        losses = self.task.losses(self.engine, slots, self.micro_batches, generator, random)
         return self.engine.step(rate, losses)
 
     def _account_for(self, losses: list[Tensor]) -> None:
@@ -296,9 +298,9 @@ class Training:
     def _evaluate(self) -> None:
         """Add an entry to the learning curve."""
         state = self.state
-        parts = {part: self.store.indices(part) for part in EVALUATED_PARTS}
+        splits = {split: self.store.indices(split) for split in EVALUATED_SPLITS}
         scores = {
-            part: self.task.score(self.engine, rows) for part, rows in parts.items() if len(rows)
+            split: self.task.score(self.engine, rows) for split, rows in splits.items() if len(rows)
         }
         entry = {
             "step": state.step,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,16 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from xxact.files import remove_partials, write_atomically
+from xxact.terminal import StatusLine, format_seconds
 
 WRITE_EVERY_S = 1.0
 PRINT_EVERY_S = 15.0
-
-
-def format_seconds(seconds: float) -> str:
-    """Seconds as `h:mm:ss` or `m:ss`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def format_scores(entry: dict[str, Any]) -> str:
@@ -50,7 +43,7 @@ class Progress:
 
     def __init__(self, folder: Path, show: bool = True) -> None:
         self.folder, self.show = folder, show
-        self.terminal = sys.stderr.isatty()
+        self.line = StatusLine(redraw_s=0.0, print_s=PRINT_EVERY_S)
 
     def start(self, step: int, total: int, curve: Sequence[dict[str, Any]] = ()) -> None:
         """The run is at `step` of `total`, with a `curve` so far, and begins to compute.
@@ -63,7 +56,7 @@ class Progress:
         with suppress(OSError):
             write_atomically(self.folder / "metrics.jsonl", lines.encode())
         self.first, self.total = step, total
-        self.began = self.printed = time.monotonic()
+        self.began = time.monotonic()
         self.written = 0.0
         self._append("log.txt", f"starts at step {step} of {total}")
 
@@ -84,16 +77,9 @@ class Progress:
         if evaluated:
             self._append("metrics.jsonl", json.dumps(curve[-1]))
             self._append("log.txt", line)
-        if self.show:
-            self._print(line, last)
+        if self.show and (last or self.line.is_due):
+            self.line.show(line, last)
 
     def _append(self, name: str, line: str) -> None:
         with suppress(OSError), (self.folder / name).open("a") as file:
             file.write(line + "\n")
-
-    def _print(self, line: str, last: bool) -> None:
-        if self.terminal:
-            print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
-        elif last or time.monotonic() - self.printed > PRINT_EVERY_S:
-            print(line, file=sys.stderr, flush=True)
-            self.printed = time.monotonic()

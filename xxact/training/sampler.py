@@ -19,44 +19,20 @@ class Slots:
     tasks: np.ndarray  # (B,) int64, index into the targets of the run
 
 
-@dataclass(frozen=True)
-class Part:
-    """Slots of a batch that go through the model together, in one process."""
-
-    slots: slice
-    number: int  # among the parts of all processes
-
-    def __len__(self) -> int:
-        return self.slots.stop - self.slots.start
-
-
-def parts_of(n: int, rank: int, size: int, largest: int | None) -> list[Part]:
-    """The parts of a batch of `n` slots that are computed by process `rank` of `size`.
-
-    Every process has as many, of at most `largest` slots, and equal to one slot; of a batch
-    smaller than the number of parts, some are empty.
-    """
-    share = -(-n // size)
-    per_process = 1 if largest is None else -(-share // largest)
-    bounds = [n * k // (size * per_process) for k in range(size * per_process + 1)]
-    own = range(rank * per_process, (rank + 1) * per_process)
-    return [Part(slice(bounds[k], bounds[k + 1]), k) for k in own]
-
-
 class Sampler:
     """Shuffled batches without end, of one or several tasks.
 
     `rows_by_task` lists for each task the rows that have its label. With several tasks each slot
     draws a task uniformly and then the next example of that task (paper, section 3.4); an epoch
     has as many slots as all tasks together have examples. The last, incomplete batch of an epoch
-    is left out; a part smaller than a batch is one batch.
+    is left out; fewer examples than a batch are one batch.
     """
 
     def __init__(self, rows_by_task: Sequence[np.ndarray], batch_size: int, seed: int) -> None:
         self.rows_by_task = [np.asarray(rows, dtype=np.int64) for rows in rows_by_task]
         empty = [k for k, rows in enumerate(self.rows_by_task) if len(rows) == 0]
         if empty:
-            raise UserError(f"the training part has no example with a value of target {empty[0]}")
+            raise UserError(f"the training split has no example with a value of target {empty[0]}")
         self.slots_per_epoch = sum(len(rows) for rows in self.rows_by_task)
         self.batch_size = min(batch_size, self.slots_per_epoch)
         self.steps_per_epoch = self.slots_per_epoch // self.batch_size
@@ -67,8 +43,8 @@ class Sampler:
         """The batch of step `step`, counted from 0 over all epochs."""
         epoch, k = divmod(step, self.steps_per_epoch)
         order = self._epoch(epoch)
-        part = slice(k * self.batch_size, (k + 1) * self.batch_size)
-        return Slots(order.rows[part], order.tasks[part])
+        own = slice(k * self.batch_size, (k + 1) * self.batch_size)
+        return Slots(order.rows[own], order.tasks[own])
 
     def _shuffle(self, epoch: int) -> Slots:
         random = np.random.default_rng([self.seed, epoch])

@@ -52,8 +52,8 @@ class RunSpec(Spec):
     """One training: model, objective, what it starts from, and for how long.
 
     `init` names the run whose weights it starts from. `transfer` freezes everything but the heads.
-    `epochs` counts passes over the training part; an epoch of T targets is T draws per example.
-    With `equal_steps` a run on a fraction of the training part takes the steps that it would take
+    `epochs` counts passes over the training split; an epoch of T targets is T draws per example.
+    With `equal_steps` a run on a fraction of the training split takes the steps that it would take
     on the whole of it.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.

@@ -10,7 +10,7 @@ import numpy as np
 from xxact.data.store import Store
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.training import evaluation
-from xxact.training.loop import EVALUATED_PARTS, Training
+from xxact.training.loop import EVALUATED_SPLITS, Training
 from xxact.training.task import Supervised
 
 Scores = dict[str, dict[str, Any]]
@@ -18,17 +18,17 @@ Scores = dict[str, dict[str, Any]]
 
 def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
     """Metrics, learning curve and, of a supervised run, scores by class, element and embedding;
-    and the outputs for the test part that they are of, none of other runs."""
+    and the outputs for the test split that they are of, none of other runs."""
     curve = training.state.curve
-    parts = [part for part in EVALUATED_PARTS if part in curve[-1]]
-    metrics: dict[str, Any] = {"final": {part: curve[-1][part] for part in parts}}
+    splits = [split for split in EVALUATED_SPLITS if split in curve[-1]]
+    metrics: dict[str, Any] = {"final": {split: curve[-1][split] for split in splits}}
     summary = {"curve": curve, "metrics": metrics}
     if not isinstance(training.task, Supervised):
         return summary, {}
     outputs: evaluation.Outputs = {}
-    if "validation" in parts:
+    if "validation" in splits:
         metrics["selected"] = select_on_validation(curve, training.task.targets)
-    if "test" in parts:
+    if "test" in splits:
         metrics["best_on_test"] = best_on_test(curve, training.task.targets)
         details, unseen, outputs = _test_details(training)
         metrics["final"] |= unseen
@@ -53,7 +53,7 @@ def select_on_validation(curve: list[dict[str, Any]], targets: list[Target]) -> 
         return total
 
     best = min(curve, key=error)
-    kept = {part: best[part] for part in ("validation", "test") if part in best}
+    kept = {split: best[split] for split in ("validation", "test") if split in best}
     criterion = "smallest geometric mean of the validation errors"
     return {"step": best["step"], "criterion": criterion} | kept
 
@@ -92,7 +92,7 @@ def _test_details(
 def describe_predictions(
     targets: list[Target], predictions: dict[str, Any], store: Store, train_rows: np.ndarray
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Of predictions (n,) on the test part: scores by class and element, and scores on the rows
+    """Of predictions (n,) on the test split: scores by class and element, and scores on the rows
     unlike any of `train_rows`."""
     rows = store.indices("test")
     details: dict[str, Any] = {"per_element": {}}

@@ -6,7 +6,8 @@ Both offer the loop the same things: the rows of each task, the loss of a batch,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,17 @@ from xxact import objectives
 from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
+from xxact.objectives import Reconstruction
 from xxact.training import evaluation
-from xxact.training.distributed import World
+from xxact.training.contrast import Contrast, contrasts
 from xxact.training.engine import Engine
-from xxact.training.sampler import Part, Slots, parts_of
+from xxact.training.explained import ExplainedVariance, mean_patterns
+from xxact.training.micro_batches import MicroBatch, micro_batches_of
+from xxact.training.sampler import Slots
 from xxact.training.spec import RunSpec
 
 #: Seed of the masks that self-supervised objectives are evaluated with, the same for every run.
 EVALUATION_SEED = 0
-
-#: Loss of two encoders' embeddings (b, W) and a temperature.
-Contrast = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def seed_dropout(seed: int, part: Part) -> None:
-    """Let what is drawn next follow from `seed` and the part of the batch alone."""
-    number = seed + 1_000_000_007 * part.number
-    # `torch.manual_seed` would note the whole call stack for each kind of device that is not used.
-    torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed(number)
 
 
 def targets_of(spec: RunSpec, store: Store) -> list[Target]:
@@ -81,16 +73,16 @@ class Supervised:
         self,
         engine: Engine,
         slots: Slots,
-        parts: Sequence[Part],
+        micro_batches: Sequence[MicroBatch],
         generator: torch.Generator,
         seed: int,
     ) -> Iterator[Callable[[], Tensor]]:
-        """For each of `parts` of a batch, what computes its share of the loss.
+        """For each of `micro_batches` of a batch, what computes its share of the loss.
 
         The loss is the mean over all slots of each slot's own task's loss.
         """
-        for part in parts:
-            yield partial(self._share, engine.model, slots, part, seed)
+        for micro_batch in micro_batches:
+            yield partial(self._share, engine.model, slots, micro_batch, seed)
 
     def fix_features(self, engine: Engine) -> None:
         """Compute once what the heads read of every row: the trunk is not going to change."""
@@ -104,16 +96,16 @@ class Supervised:
             return model.features(self.data.gather(rows, pattern_of=pattern_of))
         return self._fixed[to_device(rows, self.data.device)]
 
-    def _share(self, model: nn.Module, slots: Slots, part: Part, seed: int) -> Tensor:
-        seed_dropout(seed, part)
-        own = slots.rows[part.slots]
+    def _share(self, model: nn.Module, slots: Slots, micro_batch: MicroBatch, seed: int) -> Tensor:
+        micro_batch.seed_dropout(seed)
+        own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
-        tasks = to_device(slots.tasks[part.slots], self.data.device)  # (B,)
+        tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
         features = self._features(model, own)
         outputs = {target.name: model.predict(features, target.name) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
-        return loss * (len(part) / len(slots.rows))
+        return loss * (len(micro_batch) / len(slots.rows))
 
     def predict(
         self,
@@ -139,6 +131,36 @@ class Supervised:
         return evaluation.score_all(self.targets, predictions, self.store, rows)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The share of a micro-batch in a pretraining objective of its batch, computed when called for.
+
+    `mask` (b, 17) and `contrast` are the micro-batch's own, `n` is the size of the whole batch.
+    """
+
+    model: nn.Module
+    data: DeviceStore
+    objective: str
+    rows: np.ndarray  # (b,)
+    n: int
+    micro_batch: MicroBatch
+    seed: int
+    mask: Tensor
+    contrast: Contrast
+
+    def terms(self, look: Callable[[Reconstruction], None] | None = None) -> dict[str, Tensor]:
+        """The share in each term; `look` is shown the windows of masked modelling."""
+        self.micro_batch.seed_dropout(self.seed)
+        batch, weight = self.data.gather(self.rows), len(self.rows) / self.n
+        return objectives.pretraining_loss(
+            self.model, batch, self.objective, self.mask, self.contrast, weight, look
+        )
+
+    def loss(self) -> Tensor:
+        """The share in the sum of the terms."""
+        return self.terms()["loss"]
+
+
 class SelfSupervised:
     """Pretraining on the two inputs alone: contrastive, masked XRD modelling, or their sum."""
 
@@ -155,121 +177,63 @@ class SelfSupervised:
         self,
         engine: Engine,
         slots: Slots,
-        parts: Sequence[Part],
+        micro_batches: Sequence[MicroBatch],
         generator: torch.Generator,
         seed: int,
     ) -> Iterator[Callable[[], Tensor]]:
-        """For each of `parts` of a batch, what computes its share of the objective."""
-        for terms in self._shares(engine, slots.rows, parts, generator, seed):
-            yield lambda terms=terms: terms()["loss"]
+        """For each of `micro_batches` of a batch, what computes its share of the objective."""
+        for share in self._shares(engine, slots.rows, micro_batches, generator, seed):
+            yield share.loss
+
+    @cached_property
+    def _mean_patterns(self) -> Tensor:
+        """Of the rows that are trained on, (2, 4250)."""
+        return mean_patterns(self.data, self.rows_by_task[0])
 
     @torch.no_grad()
     def score(self, engine: Engine, rows: np.ndarray) -> dict[str, dict[str, Any]]:
-        """Mean of each term over batches of `rows`, with masks that are always the same."""
-        engine.model.eval()
-        world = engine.world
+        """Mean of each term over batches of `rows`, with masks that are always the same.
+
+        Masked modelling also has the part of the variance around the mean training pattern that
+        it explains, of intensities and of their square roots.
+        """
+        model, world = engine.model.eval(), engine.world
+        masked = "mxm" in self.objective
+        explained = ExplainedVariance(self._mean_patterns, model.xrd.tokens) if masked else None
         generator = torch.Generator(device=engine.device).manual_seed(EVALUATION_SEED)
         total: dict[str, Tensor] = {}
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
-            parts = parts_of(len(batch), world.rank, world.size, self.micro_batch)
-            parts = [part for part in parts if len(part)]
-            for terms in self._shares(engine, batch, parts, generator, EVALUATION_SEED):
+            own = micro_batches_of(len(batch), world.rank, world.size, self.micro_batch)
+            own = [micro_batch for micro_batch in own if len(micro_batch)]
+            for share in self._shares(engine, batch, own, generator, EVALUATION_SEED):
                 with engine.autocast():
-                    shares = terms()
-                for name, value in shares.items():
+                    terms = share.terms(explained and explained.add)
+                for name, value in terms.items():
                     total[name] = total.get(name, 0) + value.float() * (len(batch) / len(rows))
-        sums: dict[str, float] = {}
+        sums: dict[str, float | None] = {}
         for found in world.gather({name: float(value) for name, value in total.items()}):
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + value
+        if explained is not None:
+            sums |= explained.scores(world)
         return {"objective": sums | {"n": len(rows)}}
 
     def _shares(
         self,
         engine: Engine,
         rows: np.ndarray,
-        parts: Sequence[Part],
+        micro_batches: Sequence[MicroBatch],
         generator: torch.Generator,
         seed: int,
-    ) -> Iterator[Callable[[], dict[str, Tensor]]]:
-        """For each of `parts` of a batch, what computes its share of each term."""
-        n_tokens = engine.model.xrd.tokens
-        mask = objectives.draw_mask(generator, len(rows), n_tokens, self.mask_fraction)
-        contrasts = self._contrasts(engine, rows, parts, seed)
-        for part, contrast in zip(parts, contrasts, strict=True):
-            yield partial(self._terms, engine.model, rows, part, seed, mask, contrast)
-
-    def _terms(
-        self,
-        model: nn.Module,
-        rows: np.ndarray,
-        part: Part,
-        seed: int,
-        mask: Tensor,
-        contrast: Contrast,
-    ) -> dict[str, Tensor]:
-        seed_dropout(seed, part)
-        batch = self.data.gather(rows[part.slots])
-        return objectives.pretraining_loss(
-            model, batch, self.objective, mask[part.slots], contrast, len(part) / len(rows)
-        )
-
-    def _contrasts(
-        self, engine: Engine, rows: np.ndarray, parts: Sequence[Part], seed: int
-    ) -> Sequence[Contrast]:
-        """For each of `parts`, the contrastive loss that sets it beside the whole batch."""
-        world, model = engine.world, engine.model
-        alone = world.size == 1 and len(parts) == 1
-        if "contrastive" not in self.objective or alone:
-            return [objectives.contrastive_loss] * len(parts)
-        together = partial(exchange, world, len(rows), model.composition.spec.width, parts)
-        if len(parts) == 1:  # its embeddings can be exchanged on their way to the loss
-
-            def contrast(composition: Tensor, xrd: Tensor, temperature: Tensor) -> Tensor:
-                pair = torch.stack((composition.float(), xrd.float()))  # (2, b, W)
-                (known,) = together([pair], temperature)
-                return known(composition, xrd, temperature)
-
-            return [contrast]
-        # The graphs of all parts do not fit in memory together: embeddings first, and each part
-        # once more when its gradients are known. The forward pass is the same in both.
-        pairs = []
-        for part in parts:
-            seed_dropout(seed, part)
-            with engine.autocast():
-                batch = self.data.gather(rows[part.slots])
-                embeddings = objectives.paired_embeddings(model, batch, self.objective)
-            pairs.append(torch.stack([embedding.detach().float() for embedding in embeddings]))
-        return together(pairs, model.temperature)
-
-
-def exchange(
-    world: World,
-    n: int,
-    width: int,
-    parts: Sequence[Part],
-    pairs: Sequence[Tensor],
-    temperature: Tensor,
-) -> list[Contrast]:
-    """What each of `parts` contributes to the contrastive loss of the whole batch of `n`.
-
-    `pairs` holds the embeddings (2, b, W) of each part: compositions, patterns. The functions
-    returned have the value of the part's share, and the gradients of the whole loss.
-    """
-    both = torch.zeros(2, n, width, device=temperature.device)  # (2, B, W)
-    for part, pair in zip(parts, pairs, strict=True):
-        both[:, part.slots] = pair.detach()
-    world.sum(both)
-    slots = [part.slots for part in parts]
-    values, (*gradients, of_temperature) = objectives.contrastive_gradients(
-        *both, temperature, slots
-    )
-    of_both = world.sum(torch.stack(gradients))  # (2, B, W)
-    return [
-        partial(objectives.with_gradients, value, (*of_both[:, own], of_temperature / len(parts)))
-        for value, own in zip(values, slots, strict=True)
-    ]
+    ) -> Iterator[Share]:
+        """The share of each of `micro_batches` of the batch `rows`."""
+        model = engine.model
+        mask = objectives.draw_mask(generator, len(rows), model.xrd.tokens, self.mask_fraction)
+        found = contrasts(engine, self.data, rows, micro_batches, self.objective, seed)
+        for one, contrast in zip(micro_batches, found, strict=True):
+            own = rows[one.slots], len(rows), one, seed, mask[one.slots], contrast
+            yield Share(model, self.data, self.objective, *own)
 
 
 def make_task(

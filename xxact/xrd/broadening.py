@@ -16,10 +16,15 @@ import math
 import torch
 from torch import Tensor
 
+from xxact.arguments import of_type, real_number
 from xxact.errors import UserError
 from xxact.xrd.grid import N_POINTS, TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG, TWO_THETA_STEP_DEG
 
 MIN_SIGMA_DEG = 0.05  # below, the error of the spline exceeds 1e-3
+_SIGMA = (
+    f"a number of degrees from {MIN_SIGMA_DEG:g} to {TWO_THETA_MAX_DEG:g} (narrower lines are not"
+    f" resolved by steps of {TWO_THETA_STEP_DEG:g})"
+)
 _WIDTH = 6  # points that a reflection is spread over
 _BEFORE = 2  # of them before the grid point at or below it
 _CHUNK = 64  # samples at a time on a CPU, to stay in its cache
@@ -49,7 +54,10 @@ def broaden(
     sigma: standard deviation of the Gaussians in degrees, at least 0.05.
 
     The maximum of each pattern is 100; a sample without a reflection in range is all zeros.
+    Raises `UserError` for arguments that cannot be right.
     """
+    sigma = real_number("sigma", sigma, _SIGMA, MIN_SIGMA_DEG, TWO_THETA_MAX_DEG)
+    _check_columns(two_theta, intensity, row, n_samples)
     length = _transform_length(sigma)
     patterns = torch.empty((n_samples, N_POINTS), device=two_theta.device)  # (B, 4250)
     if two_theta.device.type != "cpu":
@@ -65,6 +73,25 @@ def broaden(
         lines = slice(first, last)
         _broaden_into(part, two_theta[lines], intensity[lines], row[lines] - start, length, sigma)
     return patterns
+
+
+def _check_columns(two_theta: Tensor, intensity: Tensor, row: Tensor, n_samples: int) -> None:
+    """`UserError` for what are no columns of one length; rows are looked at on a CPU alone."""
+    columns = {"two_theta": two_theta, "intensity": intensity, "row": row}
+    for name, column in columns.items():
+        of_type(name, column, Tensor, "a torch tensor of shape (R,)")
+        if column.shape != row.shape or column.ndim != 1:
+            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in columns.items())
+            raise UserError(f"two_theta, intensity and row must have one shape (R,), got {shapes}")
+    if row.dtype != torch.int64:
+        raise UserError(f"row must be of torch.int64, got {row.dtype}")
+    of_type("n_samples", n_samples, int, "a number of samples")
+    if n_samples < 0:
+        raise UserError(f"n_samples must not be negative, got {n_samples}")
+    if row.device.type == "cpu" and len(row) and not 0 <= row.min() <= row.max() < n_samples:
+        raise UserError(
+            f"row must hold numbers from 0 to {n_samples - 1}, got {row.min()} to {row.max()}"
+        )
 
 
 def _broaden_into(
@@ -98,11 +125,6 @@ def _broaden_into(
 @functools.lru_cache(maxsize=64)
 def _transform_length(sigma: float) -> int:
     """Length of the transforms: the grid and a tail on each side, in factors of 2, 3 and 5."""
-    if not MIN_SIGMA_DEG <= sigma <= TWO_THETA_MAX_DEG:
-        raise UserError(
-            f"sigma must lie between {MIN_SIGMA_DEG:g} and {TWO_THETA_MAX_DEG:g} degrees, "
-            f"got {sigma}: narrower lines are not resolved by steps of {TWO_THETA_STEP_DEG:g}"
-        )
     length = N_POINTS + _WIDTH + math.ceil(_TAIL * sigma / TWO_THETA_STEP_DEG)
     length += length % 2
     while _largest_factor(length) > 5:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xxact.arguments import described, real_number
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
@@ -34,6 +35,8 @@ WAVELENGTHS_ANGSTROM = {
     **{"CoKa": 1.79026, "CoKa2": 1.79285, "CoKa1": 1.78896, "CoKb1": 1.63079},
     **{"AgKa": 0.560885, "AgKa2": 0.563813, "AgKa1": 0.559421, "AgKb1": 0.497082},
 }
+#: Wavelengths of X-rays, from hard to soft.
+WAVELENGTH_RANGE_ANGSTROM = (0.01, 100.0)
 MIN_DISTANCE_ANGSTROM = 0.5  # pymatgen's tolerance for valid structures; H-H is 0.74
 _NO_DISPLACEMENT = np.empty((0, 3, 3))
 
@@ -89,9 +92,7 @@ def reflections(
     if min_distance is not None:
         check_distances(crystal, min_distance)
     wavelength = wavelength_angstrom(wavelength)
-    low, high = two_theta_range
-    if not 0 <= low < high < 180:
-        raise UserError(f"two_theta_range must satisfy 0 <= low < high < 180, got ({low}, {high})")
+    low, high = _angles(two_theta_range)
     table = form_factor_table(debye_waller_factors)
     shell = [2 * math.sin(math.radians(angle / 2)) / wavelength for angle in (low, high)]
     fits, elements, hkl, g_squared, sums = points_and_sums(
@@ -122,17 +123,29 @@ def reflections(
 
 
 def wavelength_angstrom(wavelength: str | float) -> float:
-    """A wavelength in angstrom from its name (`CuKa`, ...) or from a positive number."""
-    if isinstance(wavelength, str):
-        if wavelength not in WAVELENGTHS_ANGSTROM:
-            raise UserError(
-                f"unknown radiation '{wavelength}': give angstroms or one of "
-                f"{', '.join(WAVELENGTHS_ANGSTROM)}"
-            )
+    """A wavelength in angstrom from its name (`CuKa`, ...) or from a number of angstroms."""
+    if isinstance(wavelength, str) and wavelength in WAVELENGTHS_ANGSTROM:
         return WAVELENGTHS_ANGSTROM[wavelength]
-    if not 0 < wavelength < math.inf:
-        raise UserError(f"a wavelength must be a positive number of angstroms, got {wavelength}")
-    return float(wavelength)
+    names = ", ".join(WAVELENGTHS_ANGSTROM)
+    low, high = WAVELENGTH_RANGE_ANGSTROM
+    what = f"a number of angstroms from {low:g} to {high:g} or one of {names}"
+    return real_number("wavelength", wavelength, what, low, high)
+
+
+def _angles(two_theta_range: tuple[float, float]) -> tuple[float, float]:
+    """Both ends of a range of angles in degrees."""
+    what = "two numbers of degrees, 0 <= low < high < 180"
+    try:
+        low, high = two_theta_range
+    except (TypeError, ValueError):
+        raise UserError(
+            f"two_theta_range must be {what}, got {described(two_theta_range)}"
+        ) from None
+    low = real_number("the first of two_theta_range", low, what, 0, 180)
+    high = real_number("the second of two_theta_range", high, what, 0, 180)
+    if not low < high < 180:
+        raise UserError(f"two_theta_range must be {what}, got ({low:g}, {high:g})")
+    return low, high
 
 
 def check_distances(crystal: Crystal, min_distance: float = MIN_DISTANCE_ANGSTROM) -> None:
