@@ -25,6 +25,12 @@ from xxact.experiments.result import result_path
 BY_KEY = {figure.key: figure for figure in FIGURES}
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch) -> None:
+    """Few pixels, for speed."""
+    monkeypatch.setitem(style._SETTINGS, "figure.dpi", 40)
+
+
 @pytest.fixture
 def kept(monkeypatch) -> pd.DataFrame:
     """Predictions of both models: of pairs 200 meV/atom apart XxaCT-NN sees a quarter."""
@@ -103,6 +109,15 @@ def test_committed_results_stand_beside_ones_own(whole, tmp_path, key):
     alone = BY_KEY[key].draw(own, "mini", tmp_path / "alone")
     both = BY_KEY[key].draw(own, "mini", tmp_path / "both", whole)
     assert alone[0].read_bytes() != both[0].read_bytes()
+    other = fabricate.write_tree(tmp_path / "other", "mp-small", runs, (5,))
+    beside_none = BY_KEY[key].draw(own, "mini", tmp_path / "none", other)
+    assert beside_none[1].stat().st_size > 0
+
+
+def test_the_floor_of_the_formula_stands_in_figure_3(whole, tmp_path, drawn):
+    BY_KEY["figure3"].draw(whole, "mini", tmp_path)
+    labels = {text.get_text() for axis in drawn for text in axis.get_legend().get_texts()}
+    assert "floor of the formula: 82 meV/atom" in labels
 
 
 def test_curves_are_the_mean_and_the_spread_over_seeds(whole, tmp_path, drawn):
@@ -175,14 +190,14 @@ def test_errors_by_element_are_means_over_seeds(results):
 
 
 @pytest.mark.usefixtures("kept")
-def test_within_a_formula_a_composition_tells_nothing(tmp_path, drawn):
-    found = pattern_adds.energies(tmp_path, "mini")
+def test_within_a_formula_a_composition_tells_nothing(whole, tmp_path, drawn):
+    found = pattern_adds.energies(whole, "mini")
     pair = found[(found["run"] == "table1/xxact_energy") & (found["formula"] == 3)]
     np.testing.assert_allclose(pair["true_difference"].abs(), 100)
     np.testing.assert_allclose(pair["predicted_difference"] / pair["true_difference"], 0.25)
     crabnet = found[found["run"] == "table1/crabnet_energy"]
     np.testing.assert_allclose(crabnet["predicted_difference"], 0, atol=1e-9)
-    BY_KEY["pattern_adds"].draw(tmp_path, "mini", tmp_path)
+    BY_KEY["pattern_adds"].draw(whole, "mini", tmp_path)
     words = drawn[0].texts[0].get_text()
     assert "CrabNet: slope 0.00" in words
     assert "XxaCT-NN: slope 0.25" in words

@@ -61,7 +61,7 @@ def test_too_few_points():
     assert two.exponent == pytest.approx(-1)
     assert two.interval() is None
     assert two.band(np.array([1.5])) is None
-    assert scaling.fit_floored_law([1, 2, 3, 4], [4, 3, 2, 1], [0, 0, 0, 0]) is None
+    assert scaling.fit_with_floor([1, 2, 3, 4], [4, 3, 2, 1], [0, 0, 0, 0]) is None
 
 
 def made_up(random: np.random.Generator, seeds: int, luck: float, noise: float) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def test_the_ratio_of_two_models_has_the_difference_of_their_exponents():
 def test_a_floor_is_found_where_there_is_one():
     sizes, seeds = np.tile(SHARES, 3), np.repeat([0, 1, 2], 8)
     exact = 0.05 * sizes**-0.4 + 0.08
-    law = scaling.fit_floored_law(sizes, exact, seeds)
+    law = scaling.fit_with_floor(sizes, exact, seeds)
     assert law.floor == pytest.approx(0.08, rel=1e-4)
     assert law.exponent == pytest.approx(-0.4, rel=1e-3)
     assert law.at(0.5) == pytest.approx(0.05 * 0.5**-0.4 + 0.08, rel=1e-5)
@@ -125,7 +125,7 @@ def test_a_floor_is_found_where_there_is_one():
     random = np.random.default_rng(7)
     for own in (seeds == 0, seeds >= 0):
         found = [
-            scaling.fit_floored_law(
+            scaling.fit_with_floor(
                 sizes[own], exact[own] * np.exp(random.normal(0, 0.01, own.sum())), seeds[own]
             )
             for _ in range(80)
@@ -136,7 +136,7 @@ def test_a_floor_is_found_where_there_is_one():
 
 
 def test_a_pure_law_has_no_floor():
-    law = scaling.fit_floored_law(SHARES, 0.1 * SHARES**-0.2, np.zeros(8))
+    law = scaling.fit_with_floor(SHARES, 0.1 * SHARES**-0.2, np.zeros(8))
     assert law.floor == pytest.approx(0, abs=1e-4)
 
 

@@ -16,6 +16,7 @@ _FRAMES = (
     "load_data",
     "load_elements",
     "load_embeddings",
+    "load_floors",
     "load_predictions",
     "load_runs",
     "load_silhouettes",

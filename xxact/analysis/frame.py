@@ -256,6 +256,25 @@ def load_data(root: str | Path = "results") -> pd.DataFrame:
     return pd.DataFrame(found, columns=["scale", "data_set", "split", "kind", "name", "n"])
 
 
+def load_floors(root: str | Path = "results") -> pd.DataFrame:
+    """Error of the median of each formula: a row a (scale, target, split).
+
+    Of all samples that have the formula; 0 for one that has it to itself. What no model of
+    compositions can beat, and all that a pattern can add.
+    """
+    import pandas as pd
+
+    found = []
+    for scale in dict.fromkeys(result.scale for result in read_tree(root)):
+        path = data_path(tree_root(root), scale)
+        floors = read_data_summary(path).formula_floors if path.exists() else {}
+        for target, splits in floors.items():
+            for split, scores in splits.items():
+                place = {"scale": scale, "split": split}
+                found += _scores({target: scores}, place)
+    return pd.DataFrame(found, columns=["scale", "split", *SCORE])
+
+
 def _frame(
     root: str | Path, rows: Callable[[Result], Iterator[Row]], *columns: str
 ) -> pd.DataFrame:

@@ -7,8 +7,9 @@ MAE of the formation energy in eV/atom, as published.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,28 +75,28 @@ def points(root: str | Path, scale: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """L = prefactor * D^exponent: a line, log L = level + exponent * log(D / centre).
+    """L = exp(level) * (D / centre)^exponent + floor, of which a pure power law has no floor.
 
-    `covariance` (2, 2) is that of level and exponent, with `free` degrees of freedom; None where
-    the points leave none.
+    `covariance` (2, 2) is that of level and exponent, with `free` degrees of freedom, and
+    `floor_error` a standard error; None where the points leave nothing to tell it from.
     """
 
     exponent: float
     level: float
     centre: float
-    covariance: np.ndarray | None
-    free: int
+    covariance: np.ndarray | None = None
+    free: int = 0
+    floor: float = 0.0
+    floor_error: float | None = None
 
     @property
     def prefactor(self) -> float:
-        """L at D = 1."""
-        return float(self.at(1.0))
+        """The factor before D^exponent: without a floor, L at D = 1."""
+        return math.exp(self.level) * self.centre**-self.exponent
 
     def at(self, size: float | np.ndarray) -> float | np.ndarray:
         """L at a size, or at sizes."""
-        import numpy as np
-
-        return np.exp(self.level) * (size / self.centre) ** self.exponent
+        return math.exp(self.level) * (size / self.centre) ** self.exponent + self.floor
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
         """Confidence interval of the exponent (Student's t)."""
@@ -144,77 +145,61 @@ def fit_power_law(
     if not each or any(len(np.unique(sizes[own])) < 2 for own in each):
         return None
     x, y = np.log(sizes), np.log(losses)
-    centre = float(x.mean())
+    centre = x.mean()
     lines = [stats.linregress(x[own] - centre, y[own]) for own in each]
     parameters = np.array([(line.intercept, line.slope) for line in lines])  # (seeds, 2)
-    level, exponent = map(float, parameters.mean(axis=0))
     if len(lines) > 1:
         free, covariance = len(lines) - 1, np.cov(parameters.T) / len(lines)
     else:
         free = len(sizes) - 2
         covariance = np.diag([lines[0].intercept_stderr ** 2, lines[0].stderr ** 2])
-    return PowerLaw(exponent, level, float(np.exp(centre)), covariance if free else None, free)
+    level, exponent = map(float, parameters.mean(axis=0))
+    return PowerLaw(exponent, level, math.exp(centre), covariance if free else None, free)
 
 
-@dataclass(frozen=True)
-class FlooredLaw:
-    """L = amplitude * (D / centre)^exponent + floor; `floor_error` is a standard error."""
-
-    amplitude: float
-    exponent: float
-    floor: float
-    centre: float
-    floor_error: float | None = None
-
-    def at(self, size: float | np.ndarray) -> float | np.ndarray:
-        """L at a size, or at sizes."""
-        return self.amplitude * (size / self.centre) ** self.exponent + self.floor
-
-
-def fit_floored_law(
+def fit_with_floor(
     sizes: Sequence[float], losses: Sequence[float], seeds: Sequence[int]
-) -> FlooredLaw | None:
+) -> PowerLaw | None:
     """Least squares of log L, every point with the same weight; the floor is 0 or more.
 
     The error of the floor is a jackknife over seeds; with one seed it is that of the fit, None
-    where the floor is 0. None with fewer than five different sizes.
+    where the floor is 0. None with fewer than five different sizes, or where no fit is found.
     """
-    import dataclasses
-
     import numpy as np
 
     sizes, losses, seeds = (np.asarray(values, float) for values in (sizes, losses, seeds))
     different = np.unique(seeds)
     if min(len(np.unique(sizes[seeds == seed])) for seed in different) < _SIZES_FOR_A_FLOOR:
         return None
-    law = _floored(sizes, losses)
+    law = _curve(sizes, losses)
     if law is None or len(different) < 2:
         return law
-    left_out = [_floored(sizes[seeds != seed], losses[seeds != seed]) for seed in different]
+    left_out = [_curve(sizes[seeds != seed], losses[seeds != seed]) for seed in different]
     if None in left_out:
-        return dataclasses.replace(law, floor_error=None)
-    error = ((len(different) - 1) * np.var([other.floor for other in left_out])) ** 0.5
-    return dataclasses.replace(law, floor_error=float(error))
+        return replace(law, floor_error=None)
+    variance = (len(different) - 1) * np.var([other.floor for other in left_out])
+    return replace(law, floor_error=float(variance**0.5))
 
 
-def _floored(sizes: np.ndarray, losses: np.ndarray) -> FlooredLaw | None:
+def _curve(sizes: np.ndarray, losses: np.ndarray) -> PowerLaw | None:
+    """The law with a floor through all points."""
     import numpy as np
     from scipy import optimize
 
-    centre = float(np.exp(np.log(sizes).mean()))
+    centre, least = float(np.exp(np.log(sizes).mean())), float(losses.min())
 
-    def log_loss(size: np.ndarray, amplitude: float, exponent: float, floor: float) -> np.ndarray:
-        return np.log(amplitude * (size / centre) ** exponent + floor)
+    def log_loss(size: np.ndarray, level: float, exponent: float, floor: float) -> np.ndarray:
+        return np.log(np.exp(level) * (size / centre) ** exponent + floor)
 
-    least = float(losses.min())
-    start = (float(np.median(losses)) - least / 2, -0.3, least / 2)
-    bounds = ((1e-9, -5, 0), (np.inf, -1e-6, least))
+    start = (np.log(np.median(losses) - least / 2), -0.3, least / 2)
+    bounds = ((-np.inf, -5, 0), (np.inf, 0, least))
     try:
         found, covariance = optimize.curve_fit(
-            log_loss, sizes, np.log(losses), start, bounds=bounds, maxfev=10_000
+            log_loss, sizes, np.log(losses), start, bounds=bounds, max_nfev=10_000
         )
     except RuntimeError:
         return None
-    at_bound = found[2] < 1e-6 * least or not np.isfinite(covariance[2, 2])
-    error = None if at_bound else float(covariance[2, 2] ** 0.5)
-    return FlooredLaw(*map(float, found), centre, error)
+    level, exponent, floor = map(float, found)
+    known = floor > 1e-6 * least and np.isfinite(covariance[2, 2])
+    error = float(covariance[2, 2] ** 0.5) if known else None
+    return PowerLaw(exponent, level, centre, floor=floor, floor_error=error)

@@ -218,9 +218,11 @@ def _processor_name() -> str:
 
 
 def describe_data(store: Store) -> dict[str, Any]:
-    """Numbers of samples by split, crystal system and element, for the distribution figures."""
+    """Numbers of samples by split, crystal system and element, and the floors of the formula."""
     import numpy as np
     from pymatgen.core import Element
+
+    from xxact.data.floors import formula_floors
 
     counts = {"n": {}, "crystal_systems": {}, "elements": {}}
     lengths = np.diff(np.asarray(store.element_offsets))
@@ -238,7 +240,8 @@ def describe_data(store: Store) -> dict[str, Any]:
             counts["crystal_systems"][split] = {
                 name: int((system == k).sum()) for k, name in enumerate(CRYSTAL_SYSTEMS)
             }
-    return {"name": store.name, "content_sha256": store.content_sha256} | counts
+    floors = {"formula_floors": formula_floors(store)}
+    return {"name": store.name, "content_sha256": store.content_sha256} | counts | floors
 
 
 @contextmanager

@@ -206,13 +206,17 @@ class Result(_Frozen):
 
 
 class DataSummary(_Open):
-    """`data.json` of a scale: how many samples, by part, crystal system and element."""
+    """`data.json` of a scale: how many samples, by part, crystal system and element.
+
+    `formula_floors`: target -> part -> score of the median of each formula (`xxact.data.floors`).
+    """
 
     name: str
     content_sha256: ContentHash
     n: dict[str, NonNegativeInt]
     crystal_systems: dict[str, dict[str, NonNegativeInt]] = {}
     elements: dict[str, dict[str, NonNegativeInt]] = {}
+    formula_floors: dict[str, Scores] = {}
 
 
 def result_path(root: str | Path, scale: str, run: str, seed: int) -> Path:

@@ -37,6 +37,7 @@ def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> 
     rows = -(-len(panels) // columns)
     shown = found[found["run"].isin([run for _, run in panels])]
     with style.drawing(rows, columns, 2.55 * rows + 0.4) as (canvas, axes):
+        canvas.set_layout_engine("none")  # a heatmap draws the whole canvas: laid out once, below
         for axis, (label, run) in style.one_panel_each(axes, panels):
             counts = confusion(found, run)
             shares = 100 * counts.div(counts.sum(axis="columns").clip(lower=1), axis="index")
@@ -47,10 +48,13 @@ def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> 
             axis.tick_params(labelsize=7, length=0)
             axis.tick_params(axis="x", rotation=45)
             axis.set(title=label, xlabel="", ylabel="")
+            for text in axis.texts:
+                text.set_in_layout(False)  # inside their cells anyway, and slow to measure
+        canvas.set_layout_engine("constrained")
         n = shown.groupby(["run", "seed"])["count"].sum().max()
         style.note_below(
             canvas,
-            f"{style.population(root, shown.assign(n=n))} (summed), last weights",
-            "rows: true system, columns: predicted, % of the row",
+            f"{style.population(root, shown.assign(n=n))}, those that a model has summed",
+            "last weights; rows: true system, columns: predicted, % of the row",
         )
         return style.save(canvas, folder, "confusion")

@@ -56,18 +56,21 @@ def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
                 for found, how in lines:
                     shown = found[(found["target"] == target) & found["row"].isin(palette)]
                     place = {"x": "progress", "y": "value", "hue": "row", "hue_order": palette}
-                    sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
+                    if len(shown):
+                        sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
                 _published(axis, key, palette)
                 axis.set(xlabel="training done (%)", ylabel=label)
             if key == "energy":
                 across[0].set_yscale("log")
                 style.decades(across[0].yaxis, (1, 2, 3, 5, 7))
         for row, axis in zip(columns, axes[0], strict=True):
-            axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining")
+            own = style.seeds(ours[ours["row"] == row])
+            axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining\n{own}")
         figure.legend(handles=_handles(), loc="outside upper center", ncols=4)
         words = "band: standard deviation over seeds; open markers: published at 5, 15, 25 %"
         words += "; dotted: committed" if beside else ""
-        style.note_below(figure, style.population(root, ours), words)
+        baseline = style.population(root, ours[ours["row"] == "none"])
+        style.note_below(figure, f"{baseline} without pretraining", words)
         return style.save(figure, folder, "figure6")
 
 

@@ -14,6 +14,7 @@ from xxact.data.targets import CRYSTAL_SYSTEMS
 def figure2(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
     """Panels in the order of Table 5; a run that is absent has no panel, without any no figure."""
     import seaborn as sns
+    from matplotlib.lines import Line2D
 
     found = frame.load_embeddings(root)
     found = found[found["scale"] == scale]
@@ -37,11 +38,10 @@ def figure2(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
             axis.set(xticks=[], yticks=[])
             for which, name in enumerate("xy"):
                 share = shown[f"{name}_share"].iloc[0]
-                words = f"component {which + 1}" + (
-                    "" if share != share else f" ({100 * share:.0f} %)"
-                )
-                axis.set(**{f"{name}label": words})
-        handles = [sns.mpl.lines.Line2D([], [], **_dot(s, colours[s])) for s in CRYSTAL_SYSTEMS]
+                explained = "" if share != share else f" ({100 * share:.0f} %)"
+                axis.set(**{f"{name}label": f"component {which + 1}{explained}"})
+        dot = {"linestyle": "none", "marker": "o", "markersize": 5}
+        handles = [Line2D([], [], color=c, label=system, **dot) for system, c in colours.items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=7, handletextpad=0.1)
         counts = found.groupby("run").size()
         style.note_below(
@@ -52,11 +52,6 @@ def figure2(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
             "in this projection",
         )
         return style.save(figure, folder, "figure2")
-
-
-def _dot(label: str, colour: str) -> dict:
-    look = {"linestyle": "none", "marker": "o", "markersize": 5}
-    return {"label": label, "color": colour, **look}
 
 
 def _silhouettes(root: Path, scale: str) -> dict[str, str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xxact.analysis import frame
 from xxact.analysis.plots import style
 from xxact.analysis.published import printed
 from xxact.analysis.scaling import (
     CONTROLS,
     MODELS,
     SIZES,
-    fit_floored_law,
     fit_power_law,
+    fit_with_floor,
     points,
 )
 
@@ -28,19 +29,27 @@ def figure3(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
     shown = [control for control in CONTROLS if sizes.get(control, 0) > 1]
     if not shown:
         return []
+    floors = frame.load_floors(root).query("scale == @scale and split == 'test'")
+    floor = floors.loc[floors["target"] == "formation_energy_per_atom", "value"]
     with style.drawing(1, len(shown), 4.4, sharey=True) as (figure, axes):
         for axis, control in zip(axes[0], shown, strict=True):
             panel = [part[part["control"] == control] for part in (found, others)]
             _panel(axis, *panel)
+            if len(floor):
+                label = f"floor of the formula: {floor.iloc[0]:.0f} meV/atom"
+                axis.axhline(floor.iloc[0], color=style.BASELINE, linestyle="-.", label=label)
             axis.set(title=CONTROLS[control], xlabel="share of the training split (%)")
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
         axes[0, 0].set_ylabel("formation energy, test MAE (meV/atom)")
-        whole = round(1e6 * found["samples"].max())
+        several = found["seed"].nunique() > 1
+        spread = "the spread over seeds" if several else "the residuals, as if independent"
         style.note_below(
             figure,
-            f"{style.population(root, found.assign(scale=scale))}, best on test",
-            f"100 % is {whole:,} training samples here, 4.5 million in the paper; D in millions",
-            "bars: standard deviation over seeds; bands: 95 % of the law; dashed: published"
+            f"{style.population(root, found.assign(scale=scale))}, best on test; 100 %: "
+            f"{1e6 * found['samples'].max():,.0f} training samples, 4.5 million in the paper",
+            "bars: standard deviation over seeds; lines: power laws in millions of samples, every "
+            "size with the same weight",
+            f"95 % intervals and bands: from {spread}; dashed: published"
             + ("; crosses: committed" if beside else ""),
         )
         return style.save(figure, folder, "figure3")
@@ -71,9 +80,9 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
     import numpy as np
 
     measured = own["samples"], own["mae"], own["seed"]
-    ends = own["samples"].min(), own["samples"].max()
-    sizes = np.geomspace(*ends, 50)
-    shares = 100 * sizes / ends[1] * own["share"].max() / 100
+    smallest, largest = own["samples"].min(), own["samples"].max()
+    sizes = np.geomspace(smallest, largest, 50)
+    shares = own["share"].max() * sizes / largest
     if law := fit_power_law(*measured):
         words = f"{label}: exponent {law.exponent:.3f}"
         if interval := law.interval():
@@ -82,7 +91,7 @@ def _laws(axis, own: pd.DataFrame, label: str, colour: str) -> None:
         if law.free > 1:
             low, high = law.band(sizes)
             axis.fill_between(shares, 1000 * low, 1000 * high, color=colour, alpha=0.15, lw=0)
-    if floored := fit_floored_law(*measured):
+    if floored := fit_with_floor(*measured):
         words = f"with a floor: {1000 * floored.floor:.0f}"
         if floored.floor_error is not None:
             words += f" ± {1000 * floored.floor_error:.0f} (s.e.)"
