@@ -9,89 +9,89 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xxact.analysis.cells import View, view
-from xxact.analysis.provenance import Tree
-from xxact.analysis.render import published_text, source_text
-from xxact.analysis.tables import table1, table2
+import pandas as pd
+
+from xxact.analysis import load, load_data, load_runs
+from xxact.analysis.published import printed
+from xxact.analysis.render import mean_and_std
 from xxact.experiments.suite import REPOSITORY, row_names
 
 README = REPOSITORY / "README.md"
 BLOCK = re.compile(r"(?<=<!-- begin results -->\n).*(?=<!-- end results -->)", re.DOTALL)
 SCALES = ("mini", "mp-small")
-#: Table (1 or 2) and row there -> label.
+TARGETS = {"formation_energy_per_atom": "energy", "crystal_system": "system"}
+#: Label -> runs on energy and on crystal system, and where the paper prints its numbers.
 ROWS = {
-    (0, "crabnet"): "CrabNet, composition",
-    (0, "xrd"): "XRD transformer, pattern",
-    (0, "fcn"): "PXRDPIAYN FCN, pattern",
-    (0, "fcn_mlp"): "PXRDPIAYN FCN+MLP, both",
-    (0, "xxact_single"): "XxaCT-NN, single-task",
-    (1, "none"): "XxaCT-NN, multi-task",
-    (1, "contrastive"): "after contrastive pretraining",
-    (1, "mxm"): "after MXM pretraining",
-    (1, "contrastive_mxm"): "after contrastive + MXM",
-    (0, "forest_composition"): "random forest, composition (not the paper's)",
-    (0, "forest_both"): "random forest, both (not the paper's)",
+    "CrabNet (composition)": ("table1/crabnet_energy", "table1/crabnet_system", "crabnet"),
+    "XRD transformer (pattern)": ("table1/xrd_energy", "table1/xrd_system", "xrd"),
+    "PXRDPIAYN FCN+MLP (both)": ("table3/fcn_mlp_energy_2", "table3/fcn_mlp_system_4", "fcn_mlp"),
+    "XxaCT-NN, one target (both)": ("table1/xxact_energy", "table1/xxact_system", "xxact_single"),
+    "XxaCT-NN, both targets (both)": ("table2/none", "table2/none", "xxact_multi"),
+    "random forest (both; not the paper's)": (
+        "table1/forest_both_energy",
+        "table1/forest_both_system",
+        "forest",
+    ),
 }
-#: Experiment -> what it is in the paper, and the command.
-EXPERIMENTS = {
-    "table1": ("Table 1", "`python experiments/table1/run.py --local`"),
-    "table2": ("Table 2, Figure 6", "`python experiments/table2/run.py --local`"),
-    "table3": ("Table 3", "`make reproduce-table3`"),
-    "scaling": ("Figure 3", "`python experiments/scaling/run.py --local`"),
+#: What it is in the paper -> experiment and command.
+COMMANDS = {
+    "Table 1": ("table1", "python experiments/table1/run.py --local"),
+    "Table 2, Figure 6": ("table2", "python experiments/table2/run.py --local"),
+    "Table 3": ("table3", "make reproduce-table3"),
+    "Figure 3": ("scaling", "python experiments/scaling/run.py --local"),
 }
 
 
 def block(results: Path) -> str:
     """The two tables, as Markdown."""
-    trees = [Tree(results, scale) for scale in SCALES]
-    return "\n".join([*_results(trees), "", *_costs(trees), ""])
+    runs = load_runs(results)
+    scales = [scale for scale in SCALES if scale in set(runs["scale"])]
+    return "\n\n".join([_markdown(_results(results, scales)), _markdown(_costs(runs, scales)), ""])
 
 
-def _results(trees: Sequence[Tree]) -> Iterator[str]:
-    views = [[view(table, tree) for tree in trees] for table in (table1(), table2())]
-    header = ["", "published", *(f"`{t.scale}` (n = {t.data.n['test']:,})" for t in trees)]
-    yield from _head(header)
-    for (table, row), label in ROWS.items():
-        cells = [label, _both(views[table][0], row, "published")]
-        cells += [_both(filled, row, "committed") for filled in views[table]]
-        yield _line(cells)
+def _markdown(rows: Iterator[dict[str, str]]) -> str:
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
-def _both(filled: View, row: str, source: str) -> str:
-    """Energy / system of a row: published, or committed."""
-    texts = []
-    for section in filled.table.sections[:2]:
-        cell = filled.filled(section, row, "best")
-        if source == "published":
-            texts.append(published_text(cell.cell))
-        else:
-            texts.append(source_text(cell, source, section))
-    return " / ".join(texts) if len(set(texts)) > 1 else texts[0]
+def _results(results: Path, scales: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Energy / system of each model: published, and ours with n and seeds."""
+    scores, data = load(results), load_data(results)
+    scores = scores[(scores["split"] == "test") & (scores["reading"] == "final")]
+    by_run = scores.set_index(["scale", "run", "target"]).sort_index()
+    tests = data[(data["kind"] == "split") & (data["split"] == "test")].set_index("scale")["n"]
+    for label, (*runs, row) in ROWS.items():
+        numbers = [printed(f"table1/rows/{row}/{key}") for key in TARGETS.values()]
+        line = {"": label, "published": " / ".join("-" if x is None else str(x) for x in numbers)}
+        for scale in scales:
+            texts, seeds = [], []
+            for run, target in zip(runs, TARGETS, strict=True):
+                if (scale, run, target) not in by_run.index:
+                    texts.append("not run")
+                    continue
+                own = by_run.loc[[(scale, run, target)]]
+                texts.append(mean_and_std(list(own["value"]), own["unit"].iloc[0]))
+                seeds.append(len(own))
+            column = f"`{scale}` (n = {tests[scale]:,})"
+            counted = " and ".join(map(str, dict.fromkeys(seeds)))
+            line[column] = f"{' / '.join(texts)} (seeds: {counted or 'none'})"
+        yield line
 
 
-def _costs(trees: Sequence[Tree]) -> Iterator[str]:
-    yield from _head(["in the paper", "command", *(f"cost at `{tree.scale}`" for tree in trees)])
-    for experiment, (name, command) in EXPERIMENTS.items():
+def _costs(runs: pd.DataFrame, scales: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Minutes of one core for the first seed of the rows that were run."""
+    first = runs.sort_values("seed").drop_duplicates(["scale", "run"])
+    for name, (experiment, command) in COMMANDS.items():
+        line = {"in the paper": name, "command": f"`{command}`"}
         rows = row_names(experiment)
-        yield _line([name, command, *(_cost(tree, rows) for tree in trees)])
-    yield _line(["Tables 4, 5, Figures 2, 4, 5", "derived: `make figures RESULTS=runs`", "-", "-"])
-
-
-def _cost(tree: Tree, rows: list[str]) -> str:
-    """Minutes of one core for seed 0 of the rows that were run."""
-    first = [result[0] for row in rows if (result := tree.results(row))]
-    if not first:
-        return "not run"
-    text = f"{sum(result.cost.wall_s for result in first) / 60:.0f} min"
-    return text if len(first) == len(rows) else f"{text} for {len(first)} of {len(rows)} rows"
-
-
-def _head(cells: list[str]) -> list[str]:
-    return [_line(cells), "|" + "---|" * len(cells)]
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        for scale in scales:
+            own = first[(first["scale"] == scale) & first["run"].isin(rows)]
+            text = f"{own['wall_s'].sum() / 60:.0f} min" if len(own) else "not run"
+            if 0 < len(own) < len(rows):
+                text += f" for {len(own)} of {len(rows)} rows"
+            line[f"cost of a seed at `{scale}`"] = text
+        yield line
+    rest = {f"cost of a seed at `{scale}`": "-" for scale in scales}
+    yield {"in the paper": "the other tables and figures", "command": "`make figures`"} | rest
 
 
 if __name__ == "__main__":

@@ -1,103 +1,197 @@
-"""Cells read the right number of the right run, and only that."""
+"""Cells read the right number of the right run, and only that; missing ones say so."""
 
 import csv
 import io
 import json
 import re
+import shutil
 import statistics
+import subprocess
 from pathlib import Path
 
 import fabricate
 import pytest
-from xxact.analysis.cells import NOT_RUN, view
-from xxact.analysis.derived import costs, table4, table5
 
-from xxact.analysis import measures as m
-from xxact.analysis import render
-from xxact.analysis.figures import TABLES
-from xxact.analysis.provenance import Tree
-from xxact.analysis.tables import table1, table2, table3
-from xxact.experiments.result import read_result, result_path, write_result
+from xxact.analysis import render, tables
+from xxact.analysis.figures import BENCHMARKS, TABLES, Results
+from xxact.analysis.quantities import NOT_RECORDED
+from xxact.analysis.render import NOT_RUN, View
+from xxact.experiments.result import result_path, write_result
 
-
-def _csv(table, committed, yours=None) -> dict[tuple[str, str, str], dict[str, str]]:
-    rows = csv.DictReader(io.StringIO(render.csv_text(view(table, committed, yours))))
-    return {(r["section"], r["row"], r["column"]): r for r in rows}
+FORMS = ("markdown", "csv_text", "latex", "terminal")
 
 
-def test_mean_and_standard_deviation_over_seeds(whole):
-    cell = _csv(table2(), Tree(whole, "mini"))["energy", "mxm", "best"]
+def _view(key, committed, yours=None, scale="mini"):
+    roots = {"committed": committed} | ({"yours": yours} if yours else {})
+    sources = {name: Results(root).source(scale) for name, root in roots.items()}
+    targets = {run: names for source in sources.values() for run, names in source.targets.items()}
+    table = tables.costs(sorted(targets)) if key == "costs" else tables.table(key, targets)
+    return View(table, scale, sources)
+
+
+def _cells(view, source="committed") -> dict[tuple[str, str, str], dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(render.csv_text(view)))
+    return {(r["section"], r["row"], r["column"]): r for r in rows if r["source"] == source}
+
+
+@pytest.fixture(scope="module")
+def cells(whole):
+    """The cells of every table with all runs."""
+    return {key: _cells(_view(key, whole)) for key in TABLES}
+
+
+def test_mean_and_standard_deviation_over_seeds(cells):
+    cell = cells["table2"]["energy", "mxm", "best"]
     values = [
         fabricate.make("table2/mxm", seed=k)["metrics"]["best_on_test"][fabricate.ENERGY]
         for k in (0, 1, 2)
     ]
     numbers = [value["mae_mev_per_atom"] for value in values]
-    assert float(cell["committed"]) == pytest.approx(statistics.fmean(numbers))
-    assert float(cell["committed_std"]) == pytest.approx(statistics.stdev(numbers))
-    assert cell["committed_seeds"] == "0 1 2"
-    assert cell["committed_n"] == "500"
-    assert (cell["scale"], cell["part"], cell["runs"]) == ("mini", "test", "table2/mxm")
+    assert float(cell["mean"]) == pytest.approx(statistics.fmean(numbers))
+    assert float(cell["std"]) == pytest.approx(statistics.stdev(numbers))
+    assert (cell["seeds"], cell["n"], cell["unit"]) == ("0 1 2", "500", "meV/atom")
+    assert (cell["scale"], cell["runs"], cell["published"]) == ("mini", "table2/mxm", "43.48")
 
 
-def test_progress_columns_read_the_curve_at_that_share(whole):
-    cell = _csv(table2(), Tree(whole, "mini"))["system", "none", "p15"]
-    wanted = [
+def test_progress_columns_read_the_curve_at_that_share(cells, results):
+    points = [
         next(p for p in fabricate.make("table2/none", seed=k)["curve"] if p["progress"] == 0.15)
         for k in (0, 1, 2)
     ]
-    accuracies = [p["test"]["crystal_system"]["accuracy_percent"] for p in wanted]
-    assert float(cell["committed"]) == pytest.approx(statistics.fmean(accuracies))
+    accuracies = [p["test"]["crystal_system"]["accuracy_percent"] for p in points]
+    mean = float(cells["table2"]["system", "none", "p15"]["mean"])
+    assert mean == pytest.approx(statistics.fmean(accuracies))
+    for seed in (0, 1, 2):
+        path = result_path(results, "mini", "table2/none", seed)
+        content = json.loads(path.read_text())
+        content["curve"] = [p for p in content["curve"] if p["progress"] != 0.05]
+        write_result(path, content)
+    after = _cells(_view("table2", results))
+    assert after["system", "none", "p05"]["text"] == NOT_RECORDED
+    assert after["system", "none", "p15"] == cells["table2"]["system", "none", "p15"]
 
 
-def test_progress_that_was_not_evaluated_is_not_recorded(results):
-    path = result_path(results, "mini", "table2/none", 0)
-    content = json.loads(path.read_text())
-    content["curve"] = [p for p in content["curve"] if p["progress"] != 0.05]
-    result = read_result(_rewrite(path, content))
-    assert m.score_at(m.ENERGY, 0.05)([result]).text == m.NOT_RECORDED
-    assert m.score_at(m.ENERGY, 0.15)([result]).value is not None
-
-
-def test_multi_task_row_reads_the_run_of_table_2(whole):
-    cells = _csv(table1(), Tree(whole, "mini"))
-    shared = _csv(table2(), Tree(whole, "mini"))
-    one, other = cells["energy", "xxact_multi", "best"], shared["energy", "none", "best"]
-    assert one["committed"] == other["committed"]
+def test_rows_of_other_tables_read_their_runs(cells):
+    one, other = cells["table1"]["energy", "xxact_multi", "best"], cells["table2"]
     assert one["runs"] == "table2/none"
+    assert one["mean"] == other["energy", "none", "best"]["mean"]
+    one, other = cells["table1"]["system", "fcn", "best"], cells["table3"]
+    assert one["runs"] == "table3/fcn_system_4"
+    assert one["mean"] == other["system", "fcn_system_4", "best"]["mean"]
 
 
-def test_convolutional_rows_read_the_runs_of_table_3(whole):
-    cells = _csv(table1(), Tree(whole, "mini"))
-    shared = _csv(table3(), Tree(whole, "mini"))
-    for row, run in (("fcn", "fcn_system_4"), ("fcn_mlp", "fcn_mlp_system_4")):
-        one, other = cells["system", row, "best"], shared["system", run, "best"]
-        assert one["runs"] == other["runs"] == f"table3/{run}"
-        assert one["committed"] == other["committed"] != NOT_RUN
+def test_what_has_no_curve_reads_one_value(results):
+    path = result_path(results, "mini", "table1/forest_xrd_energy", 0)
+    content = json.loads(path.read_text())
+    content["cost"] |= {"steps": 0, "samples_per_s": None, "parameters": None}
+    write_result(path, content)
+    found = _cells(_view("table1", results))
+    readings = {found["energy", "forest_xrd", r]["mean"] for r in ("best", "final", "selected")}
+    assert len(readings) == 1
+    for seed in (1, 2):
+        result_path(results, "mini", "table1/forest_xrd_energy", seed).unlink()
+    costs = _cells(_view("costs", results))
+    assert costs["runs", "table1/forest_xrd_energy", "rate"]["text"] == "n/a"
+    assert "made-up processor, 2 cores, float32" in costs["runs", "table2/none", "hardware"]["text"]
 
 
-def test_commands_train_what_a_table_reads_and_no_more(tmp_path):
-    none = Tree(tmp_path, "mp")
-    assert table2().commands(none) == ["python experiments/table2/run.py --local --scale mp"]
-    run = "python experiments/{}/run.py --local --scale mini"
-    none = Tree(tmp_path, "mini")
-    assert table1().commands(none) == [
-        run.format("table1"),
-        f"{run.format('table2')} --only none",
-        f"{run.format('table3')} --only fcn_energy_2 fcn_mlp_energy_2 fcn_mlp_system_4"
-        " fcn_system_4",
-    ]
-    assert table4().commands(none) == [
-        f"{run.format('table1')} --only xrd_system",
+def test_transfer_carries_its_own_target_and_unit(whole, tmp_path):
+    text = render.markdown(_view("table1", whole))
+    row = [line for line in text.splitlines() if "XRD transformer, from crystal" in line]
+    assert "0.191" in row[0]
+    assert "GPa" in row[1]
+    assert "transfer to the unseen target, MAE (eV); here: bulk modulus" in text
+    fabricate.write_tree(tmp_path, "mp-small", ["table1/xrd_system_transfer"], (0,))
+    text = render.markdown(_view("table1", tmp_path, scale="mp-small"))
+    assert "GPa" not in text
+    assert "here:" not in text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_missing_cells_say_so_and_are_never_empty_or_zero(tmp_path, form):
+    fabricate.write_tree(tmp_path, "mini", fabricate.FIRST, (0,))
+    view = _view("table1", tmp_path)
+    text = getattr(render, form)(view)
+    assert text.count(NOT_RUN) >= len(view.missing()) - 1 > 20
+    for section in view.table.sections:
+        laid_out = view.grids[section.key]
+        assert (laid_out.map(len) > 0).all(axis=None)
+        assert NOT_RUN in render.html(view, section)
+
+
+def test_committed_and_yours_stand_below_each_other(whole, tmp_path):
+    own = fabricate.write_tree(tmp_path / "runs", "mini", ["table2/none"], (7,))
+    view = _view("table2", whole, own)
+    lines = list(view.grids["energy"].index)[:3]
+    assert lines == [("none", who) for who in ("published", "committed", "yours")]
+    found = _cells(view, "yours")
+    assert found["energy", "none", "final"]["seeds"] == "7"
+    assert found["energy", "mxm", "final"]["text"] == NOT_RUN
+    assert "yours" not in render.markdown(_view("table2", whole))
+
+
+def test_table_4_has_micro_and_macro_average(cells):
+    by_seed = []
+    for k in (0, 1, 2):
+        classes = fabricate.make("table2/none", seed=k)["per_class"]["crystal_system"]
+        by_seed.append(statistics.fmean(c["accuracy_percent"] for c in classes.values()))
+    macro, micro = (cells["table4"]["system", row, "none"] for row in ("macro", "micro"))
+    assert float(macro["mean"]) == pytest.approx(statistics.fmean(by_seed))
+    assert micro["mean"] == cells["table2"]["system", "none", "final"]["mean"]
+    assert (micro["published"], macro["published"]) == ("97.20", "")
+
+
+def test_derived_tables_read_both_spaces_and_explained_variance(cells):
+    one, other = (
+        float(cells["table5"][space, "cubic", "xrd"]["mean"])
+        for space in ("embedding", "projection")
+    )
+    assert one - other == pytest.approx(0.1)
+    assert cells["table2"]["explained", "mxm", "_sqrt"]["text"] == "0.100 ± 0.000"
+
+
+def test_gaps_and_laws_pair_seeds(cells):
+    found = cells["scaling"]
+    size = {m: found[m, "1000k", "best"] for m in ("crabnet", "xxact")}
+    gap = float(found["gap", "1000k", "gap"]["mean"])
+    assert gap == pytest.approx(float(size["crabnet"]["mean"]) - float(size["xxact"]["mean"]))
+    assert found["gap", "1000k", "gap"]["published"] == "66.2"
+    assert float(found["fit", "xxact", "exponent"]["mean"]) == pytest.approx(-0.3, abs=0.03)
+    assert found["fit", "xxact", "exponent"]["published"] == "-0.335"
+    assert found["gap", "4500k", "gap"]["seeds"] == "0 1 2"
+
+
+def test_crabnet_check_is_relative_to_its_authors_error(tmp_path):
+    for seed, error in enumerate((8.8, 9.0)):
+        content = fabricate.make("crabnet_check/crabnet", "aflow", seed)
+        score = {"bulk_modulus": {"mae_gpa": error, "n": 732}}
+        content["spec"]["targets"] = ["bulk_modulus"]
+        content["curve"], content["per_class"] = [], None
+        content["metrics"] = {"final": {"validation": score, "test": score}}
+        fabricate.write_one(tmp_path, content)
+    view = _view("crabnet_check", tmp_path, scale="aflow")
+    found = _cells(view)
+    assert found["mae", "crabnet", "selected"]["text"] == "8.90 ± 0.14"
+    assert found["mae", "crabnet", "selected"]["published"] == "8.69"
+    wanted = 100 * (8.9 / 8.69 - 1)
+    assert float(found["gap", "crabnet", "selected"]["mean"]) == pytest.approx(wanted)
+    assert view.missing_runs() == {"crabnet_check/forest"}
+    assert set(BENCHMARKS) == {"aflow"}
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def test_commands_train_what_a_table_reads_and_no_more(results):
+    run = "python experiments/{}/run.py --local --scale mini --seeds 3"
+    assert _view("table2", results).commands() == [run.format("table2")]
+    assert _view("table4", results).commands() == [
+        f"{run.format('table1')} --only crabnet_system xrd_system",
         f"{run.format('table2')} --only contrastive contrastive_mxm mxm none",
     ]
-
-
-def test_commands_train_as_many_seeds_as_there_are(results):
-    run = "python experiments/{}/run.py --local --scale mini --seeds 3"
-    assert table2().commands(Tree(results, "mini")) == [run.format("table2")]
     result_path(results, "mini", "table2/mxm", 2).unlink()
     some = "contrastive contrastive_mxm none pretrain_contrastive pretrain_contrastive_mxm"
-    assert set(table2().commands(Tree(results, "mini"))) == {
+    assert set(_view("table2", results).commands()) == {
         "python experiments/table2/run.py --local --scale mini --seeds 2 --only mxm",
         f"{run.format('table2')} --only {some} pretrain_mxm",
     }
@@ -106,96 +200,22 @@ def test_commands_train_as_many_seeds_as_there_are(results):
 def test_make_reproduce_trains_what_table_1_shares_with_table_3():
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     shared = re.search(r"^SHARED = (.*)$", makefile, re.MULTILINE)[1].split()
-    wanted = {run.split("/")[1] for run in table1().runs if run.startswith("table3/")}
+    wanted = {run.split("/")[1] for run in tables.table("table1").runs if "table3/" in run}
     assert set(shared) == wanted
 
 
-def test_a_forest_has_no_speed_and_one_value(results):
-    path = result_path(results, "mini", "table1/forest_xrd_energy", 0)
-    content = json.loads(path.read_text())
-    content["cost"] |= {"steps": 0, "samples_per_s": None, "parameters": None}
-    result = read_result(_rewrite(path, content))
-    assert m.of_cost("samples_per_s", "samples/s")([result]).text == m.NOT_APPLICABLE
-    cells = _csv(table1(), Tree(results, "mini"))
-    readings = {
-        cells["energy", "forest_xrd", r]["committed"] for r in ("best", "final", "selected")
-    }
-    assert len(readings) == 1
-
-
-def test_transfer_carries_its_own_target_and_unit(whole):
-    text = render.markdown(view(table1(), Tree(whole, "mini")))
-    row = next(line for line in text.splitlines() if "XRD transformer, from crystal" in line)
-    assert "0.191" in row
-    assert "GPa" in row
-    assert "transfer to the unseen target, MAE (eV); here: bulk modulus" in text
-
-
-def test_at_a_scale_with_band_gaps_the_unit_is_the_published_one(tmp_path):
-    fabricate.write_tree(tmp_path, "mp-small", ["table1/xrd_system_transfer"], (0,))
-    text = render.markdown(view(table1(), Tree(tmp_path, "mp-small")))
-    row = next(line for line in text.splitlines() if "XRD transformer, from crystal" in line)
-    assert "GPa" not in row
-    assert "here:" not in text
-
-
-@pytest.mark.parametrize("form", ["markdown", "csv_text", "latex", "terminal"])
-def test_missing_cells_say_so_and_are_never_empty_or_zero(tmp_path, form):
-    fabricate.write_tree(tmp_path / "results", "mini", fabricate.FIRST, (0,))
-    text = getattr(render, form)(view(table1(), Tree(tmp_path / "results", "mini")))
-    row = next(line for line in text.splitlines() if "FCN+MLP" in line or "fcn_mlp" in line)
-    assert NOT_RUN in row
-
-
-def test_committed_and_yours_stand_side_by_side(whole, tmp_path):
-    own = fabricate.write_tree(tmp_path / "runs", "mini", ["table2/none"], (7,))
-    filled = view(table2(), Tree(whole, "mini"), Tree(own, "mini"))
-    header = render.markdown(filled).splitlines()[6]
-    assert "5 % of training: published | 5 % of training: committed" in header
-    assert "5 % of training: yours" in header
-    assert "seeds yours" in header
-    cells = _csv(table2(), Tree(whole, "mini"), Tree(own, "mini"))
-    assert cells["energy", "none", "final"]["yours_seeds"] == "7"
-    assert cells["energy", "mxm", "final"]["yours"] == NOT_RUN
-    assert "yours" not in render.markdown(view(table2(), Tree(whole, "mini")))
-
-
-def test_table_4_has_micro_and_macro_average(whole):
-    cells = _csv(table4(), Tree(whole, "mini"))
-    by_seed = []
-    for k in (0, 1, 2):
-        classes = fabricate.make("table2/none", seed=k)["per_class"]["crystal_system"]
-        by_seed.append(statistics.fmean(c["accuracy_percent"] for c in classes.values()))
-    macro, micro = cells["system", "macro", "none"], cells["system", "micro", "none"]
-    assert float(macro["committed"]) == pytest.approx(statistics.fmean(by_seed))
-    final = _csv(table2(), Tree(whole, "mini"))["system", "none", "final"]
-    assert micro["committed"] == final["committed"]
-    assert micro["published"] == "97.20"
-    assert macro["published"] == ""
-
-
-def test_table_5_has_both_spaces(whole):
-    cells = _csv(table5(), Tree(whole, "mini"))
-    one, other = (float(cells[s, "cubic", "xrd"]["committed"]) for s in ("embedding", "projection"))
-    assert one - other == pytest.approx(0.1)
-
-
-def test_costs_name_the_hardware(whole):
-    text = render.markdown(view(costs([Tree(whole, "mini")]), Tree(whole, "mini")))
-    assert "made-up processor, 2 cores, float32" in text
-    assert "1234567" in text
-
-
-def _rewrite(path, content):
-    write_result(path, content)
-    return path
+def test_declared_runs_are_rows_of_the_experiments():
+    folder = Path(__file__).parents[2] / "experiments"
+    for key in (*TABLES, "crabnet_check"):
+        for run in tables.table(key).runs:
+            assert (folder / f"{run}.yaml").exists(), (key, run)
 
 
 # --- speed-ups -----------------------------------------------------------------------------------
 
 
 def _with_curve(path, values, steps=20):
-    """Give a result five evaluations; `values` are (MAE, accuracy), 25 % is not among them."""
+    """Give a result evaluations; `values` are (MAE, accuracy)."""
     content = json.loads(path.read_text())
     content["curve"] = [
         {
@@ -208,7 +228,7 @@ def _with_curve(path, values, steps=20):
         }
         for k, (mae, accuracy) in enumerate(values)
     ]
-    return _rewrite(path, content)
+    write_result(path, content)
 
 
 @pytest.fixture
@@ -229,53 +249,90 @@ def two_runs(tmp_path):
 
 
 def test_speed_up_by_hand(two_runs):
-    cells = _csv(table2(), Tree(two_runs, "mini"))
+    found = _cells(_view("table2", two_runs))
     # baseline: 2 x 30 = 60 steps; pretrained: 2 x 20 = 40 steps; its pretraining: 480 steps
-    assert float(cells["speed_up", "none", "steps"]["committed"]) == 60
-    assert float(cells["speed_up", "mxm", "steps"]["committed"]) == 40
-    assert float(cells["speed_up", "mxm", "speed_up"]["committed"]) == pytest.approx(60 / 40)
-    counted = cells["speed_up", "mxm", "with_pretraining"]["committed"]
-    assert float(counted) == pytest.approx(60 / (40 + 480))
-    assert float(cells["speed_up", "mxm", "resolution"]["committed"]) == 20
-
-
-def test_speed_up_that_is_not_reached(two_runs):
-    cells = _csv(table2(), Tree(two_runs, "mini"))
-    assert cells["speed_up", "contrastive", "speed_up"]["committed"] == "not reached"
-    assert cells["speed_up", "contrastive", "with_pretraining"]["committed"] == "not reached"
+    wanted = {
+        "steps": 40,
+        "speed_up": 60 / 40,
+        "with_pretraining": 60 / (40 + 480),
+        "resolution": 20,
+    }
+    for column, value in wanted.items():
+        assert float(found["speed_up", "mxm", column]["mean"]) == pytest.approx(value)
+    assert float(found["speed_up", "none", "steps"]["mean"]) == 60
+    for column in ("speed_up", "with_pretraining"):
+        assert found["speed_up", "contrastive", column]["text"] == "not reached"
 
 
 def test_speed_up_pairs_seeds_and_counts_those_that_fail(two_runs):
     for run in ("none", "mxm"):
         fabricate.write_tree(two_runs, "mini", [f"table2/{run}"], (1,))
     _with_curve(result_path(two_runs, "mini", "table2/mxm", 1), [(150, 50)] * 8)
-    cell = _csv(table2(), Tree(two_runs, "mini"))["speed_up", "mxm", "speed_up"]
-    assert cell["committed"] == "not reached (1 of 2 seeds); 1.50"
+    cell = _cells(_view("table2", two_runs))["speed_up", "mxm", "speed_up"]
+    assert cell["text"] == "not reached (1 of 2 seeds); 1.50"
 
 
-# --- one JSON, one cell --------------------------------------------------------------------------
+# --- one result, one cell ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def single(tmp_path_factory):
-    """Every run with one seed, and the cells of all tables as they are with all of them."""
-    root = fabricate.write_tree(tmp_path_factory.mktemp("single"), "mini", fabricate.ALL, (0,))
-    return root, [_csv(table(), Tree(root, "mini")) for table in TABLES]
-
-
-@pytest.mark.parametrize("run", fabricate.ALL)
-def test_deleting_a_json_changes_only_what_derives_from_it(single, run):
-    root, before = single
-    path = result_path(root, "mini", run, 0)
-    kept = path.rename(path.with_suffix(".deleted"))
-    tree = Tree(root, "mini")
-    kept.rename(path)
+@pytest.mark.parametrize(
+    "run", ["table2/none", "table2/pretrain_mxm", "table1/crabnet_energy", "scaling/xxact_281k"]
+)
+def test_deleting_a_result_changes_only_what_derives_from_it(results, cells, run):
+    for seed in (0, 1, 2):
+        result_path(results, "mini", run, seed).unlink()
     changed = 0
-    for table, old in zip(TABLES, before, strict=True):
-        for place, cell in _csv(table(), tree).items():
+    for key, before in cells.items():
+        for place, cell in _cells(_view(key, results)).items():
             if run in cell["runs"].split():
-                assert cell["committed"] == NOT_RUN
+                assert cell["text"] == NOT_RUN
                 changed += 1
-            else:
-                assert cell == old[place]
+            elif cell["runs"] != "table2/mxm" or "resolution" not in place:
+                assert cell == before[place]
     assert changed
+
+
+# --- one file more -------------------------------------------------------------------------------
+
+
+def test_a_new_row_and_a_new_target_are_one_yaml_each(results):
+    """A run that no declaration names has its row; its target's unit comes from its scores."""
+    content = fabricate.make("table1/crabnet_energy")
+    content["run"], content["seed"] = "table1/my_model_energy", 0
+    write_result(result_path(results, "mini", content["run"], 0), content)
+    view = _view("table1", results)
+    cell = _cells(view)["energy", "my_model_energy", "final"]
+    wanted = content["metrics"]["final"]["test"][fabricate.ENERGY]["mae_mev_per_atom"]
+    assert float(cell["mean"]) == wanted
+    assert "my model energy" in render.markdown(view)
+    content["run"], content["spec"]["targets"] = "table1/my_target", ["bulk_modulus"]
+    content["metrics"] = {"final": {"test": {"bulk_modulus": {"mae_gpa": 12.5, "n": 500}}}}
+    content["curve"], content["per_element"] = [], None
+    write_result(result_path(results, "mini", content["run"], 0), content)
+    found = Results(results).source("mini").values["table1/my_target", "bulk_modulus/final"]
+    assert (found["mean"], found["unit"]) == (12.5, "GPa")
+
+
+# --- LaTeX ---------------------------------------------------------------------------------------
+
+
+def test_latex_escapes_everything_it_prints(whole):
+    for key in TABLES:
+        text = render.latex(_view(key, whole))
+        body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+        assert not re.search(r"(?<!\\)[%#]", body), key
+        assert not re.search(r"(?<!\\)_(?![^{]*\})", re.sub(r"\\label\{.*?\}", "", body)), key
+        assert text.count("{") == text.count("}")
+        assert text.count("\\begin{") == text.count("\\end{")
+        assert not set("±≤≥<>") & set(body)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX is installed")
+def test_latex_compiles(whole, tmp_path):
+    packages = "".join(rf"\usepackage{{{p}}}" for p in ("booktabs", "multirow"))
+    body = "\n".join(render.latex(_view(key, whole)) for key in TABLES)
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

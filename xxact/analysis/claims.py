@@ -348,12 +348,18 @@ def claims(source: Source) -> list[Claim]:
         # a group is a generator: what was asked for since the last claim is this one's
         found.append(replace(claim, runs=tuple(dict.fromkeys(evidence.asked))))
         evidence.asked.clear()
-    # what has nothing to test takes nothing from the others
-    tested = [claim for claim in found if claim.effects]
-    adjusted = holm([claim.p for claim in tested])
-    ranks = {id(c): rank for rank, c in enumerate(sorted(tested, key=lambda c: c.p))}
-    decided = {
-        id(claim): replace(claim, adjusted_p=p, level=LEVEL / 2 / (len(tested) - ranks[id(claim)]))
-        for claim, p in zip(tested, adjusted, strict=True)
-    }
-    return [decided.get(id(claim), claim) for claim in found]
+    return decided(found)
+
+
+def decided(found: Sequence[Claim]) -> list[Claim]:
+    """The statements with the p and the level that they have together (Holm).
+
+    What has nothing to test takes nothing from the others.
+    """
+    tested = sorted((claim.p, k) for k, claim in enumerate(found) if claim.effects)
+    together = list(found)
+    adjusted = holm([p for p, _ in tested])
+    for rank, (p, (_, k)) in enumerate(zip(adjusted, tested, strict=True)):
+        level = LEVEL / 2 / (len(tested) - rank)
+        together[k] = replace(found[k], adjusted_p=p, level=level)
+    return together

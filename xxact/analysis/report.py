@@ -57,6 +57,7 @@ def page(written: Sequence[Written], measured: dict[str, Any]) -> str:
     return environment.get_template("report.html").render(
         paper=published()["paper"],
         scales=written,
+        yours=any(len(scale.views[0].sources) > 1 for scale in written),
         judged=judged,
         statements=list(zip(*(scale.claims for scale in judged), strict=True)),
         opening=opening(judged),
