@@ -138,19 +138,18 @@ class Training:
         self.total = max(1, round(spec.epochs * self._steps_per_epoch()))
         self.micro_batches = self._own_micro_batches()
         self.state = State()
-        resumes = self.checkpoint_path.exists()
-        if init is not None and not resumes:
+        saved = checkpoint.load(self.checkpoint_path) if self.checkpoint_path.exists() else None
+        if init is not None and saved is None:
             load_weights(self.model, init.parent)
         self.engine = make_engine(self.model, spec, self.world)
+        self._check_same_start(saved["state"]["step"] if saved else None)
         self.identity = known or identity.identify(spec, seed, store, init)
-        if resumes:
-            saved = checkpoint.load(self.checkpoint_path)
+        if saved is not None:
             self.world.on_first(lambda: self._check_identity(saved))
             self.identity = saved["identity"]
             self.engine.load(saved["engine"])
             self.state = State(**saved["state"])
             self.state.restarts += 1
-        self._check_same_start()
         self._earlier_wall_s = self.state.wall_s
 
     def _own_micro_batches(self) -> list[MicroBatch]:
@@ -165,9 +164,10 @@ class Training:
             )
         return own
 
-    def _check_same_start(self) -> None:
-        """`UserError` if the processes found different checkpoints, or some found none."""
-        most, least = self.world.largest(self.state.step, -self.state.step)
+    def _check_same_start(self, step: int | None) -> None:
+        """`UserError` if the processes found checkpoints of different steps, or some found none."""
+        step = -1 if step is None else step
+        most, least = self.world.largest(step, -step)
         if most != -least:
             raise UserError(
                 f"the processes of this run see different checkpoints in {self.folder}: it has to"
