@@ -261,10 +261,12 @@ def scaling_claims(evidence: Evidence) -> Iterator[Claim]:
     """Exponents and gaps, at equal epochs as in the paper and at equal steps."""
     for control, label in scaling.CONTROLS.items():
         sizes = scaling.sizes(control)
-        laws = {model: _shared([evidence.final(scaling.run_name(model, s, control), ENERGY)
-                                for s in sizes]) for model in scaling.MODELS}  # fmt: skip
         millions = [scaling.SIZES[size] for size in sizes]
-        slopes = {model: log_slope(millions, law) if law else None for model, law in laws.items()}
+        slopes = {}
+        for model in scaling.MODELS:
+            runs = [scaling.run_name(model, size, control) for size in sizes]
+            losses = _shared([evidence.final(run, ENERGY) for run in runs])
+            slopes[model] = log_slope(millions, losses) if losses else None
         yield Claim(
             f"exponent{control}",
             f"The bimodal model gains more from data: its scaling exponent is steeper ({label})",
