@@ -26,6 +26,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from xxact.xrd.crystal import Crystal
+from xxact.xrd.symmetry import space_group_number
+
 PER_FILE = 100_000
 BLOCK = 1000  # entries that one task makes: a bzip2 stream of about 4 MB
 LARGEST = 83  # atomic number, beyond which elements are radioactive
@@ -69,8 +72,8 @@ def compressed_block(first: int, last: int, start: int, end: int, seed: int) -> 
 
 
 @functools.cache
-def parents() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int, float]]:
-    """Lattice (3, 3), fractional coordinates (N, 3), atomic numbers (N,), space group, energy."""
+def parents() -> list[tuple[Crystal, float]]:
+    """The crystals of `mini` all of whose elements have relatives, and their energies."""
     from importlib import resources
 
     from xxact.data.csv_source import csv_source
@@ -79,15 +82,17 @@ def parents() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int, float]]:
     path = Path(str(resources.files("xxact.data") / "mini" / "mini.csv.xz"))
     source = csv_source([Input(path)], Columns())
     names = [target.name for target in source.targets]
-    found = []
+    energy = names.index("formation_energy_per_atom")
     with open(path, "rb") as stream:
-        for row in map(source.decode, source.read(stream, path)):
-            c = source.crystal(row)
-            energy = row.values[names.index("formation_energy_per_atom")]
-            found.append(
-                (c.lattice, c.frac_coords, c.atomic_numbers, row.source_space_group, energy)
-            )
-    return found
+        rows = [source.decode(raw) for raw in source.read(stream, path)]
+    found = [(source.crystal(row), row.values[energy]) for row in rows]
+    return [(c, e) for c, e in found if relatives().keys() >= set(c.atomic_numbers.tolist())]
+
+
+@functools.cache
+def space_group(parent: int) -> int:
+    """Number of the space group of a parent, found when it is first asked for."""
+    return space_group_number(parents()[parent][0])
 
 
 @functools.cache
@@ -113,11 +118,13 @@ def relatives() -> dict[int, tuple[str, float, list[int]]]:
 def entry(number: int, seed: int) -> dict:
     """Entry `number` of the release of a seed, with the keys that Alexandria's have."""
     rng = np.random.default_rng([seed, number])
-    lattice, coords, old, space_group, energy = parents()[rng.integers(len(parents()))]
+    parent = int(rng.integers(len(parents())))
+    crystal, energy = parents()[parent]
+    old = crystal.atomic_numbers
     new = _exchanged(old, rng)
     symbols, radius = zip(*(relatives()[z][:2] for z in new.tolist()), strict=True)
     growth = sum(r**3 for r in radius) / sum(relatives()[z][1] ** 3 for z in old.tolist())
-    lattice = (lattice * (growth ** (1 / 3) * math.exp(SPREAD * rng.normal()))).round(8)
+    lattice = (crystal.lattice * (growth ** (1 / 3) * math.exp(SPREAD * rng.normal()))).round(8)
     name = f"agm{seed:03d}{number:09d}"
     amounts = {s: float(symbols.count(s)) for s in dict.fromkeys(symbols)}
     total = round(float(-4.5 * len(new) + rng.normal()), 8)
@@ -137,8 +144,8 @@ def entry(number: int, seed: int) -> dict:
             }
         ],
         "parameters": {},
-        "data": _data(name, amounts, space_group, energy, total, rng),
-        "structure": _structure(lattice, coords.round(8), symbols, rng),
+        "data": _data(name, amounts, space_group(parent), energy, total, rng),
+        "structure": _structure(lattice, crystal.frac_coords.round(8), symbols, rng),
     }
 
 

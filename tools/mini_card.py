@@ -13,7 +13,6 @@ from xxact.data.store import SPLITS, Store
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 
 TEMPLATE = Path(__file__).with_name("mini_card.md")
-SPLITS = ("train", "validation", "test", "audit")
 SOURCES = ("megnet_mp2018", "matbench_by_formula", "anchored_sibling", "anchored_matbench_min", "")
 #: Column -> format of its quantiles.
 QUANTILES = {"formation_energy_per_atom": "{:.2f}", "band_gap": "{:.2f}", "nsites": "{:.0f}"}
@@ -36,7 +35,7 @@ def card(rows: pd.DataFrame, store: Store, agreement: Mapping[str, Mapping[str, 
         energy_sources=_table(rows.energy_source.value_counts().reindex(SOURCES)),
         gap_sources=_table(rows.gap_source.value_counts().reindex(SOURCES)),
         agreement=_agreement(agreement),
-        splits=_table(split.value_counts().reindex(SPLITS)),
+        splits=_table(split.value_counts().reindex(reversed(SPLITS))),
         polymorphs=_polymorphs(formula),
         systems=_table(pd.Series({s: (systems == k).sum() for k, s in enumerate(CRYSTAL_SYSTEMS)})),
         n_elements=len(np.unique(store.element_z)),

@@ -1,12 +1,15 @@
 """`xxact train` and `xxact evaluate` on a store of one's own."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from xxact.cli import main
+from xxact.data.fetch_mp import COLUMNS
 from xxact.data.prepare import prepare
 from xxact.data.source import parse_columns
 from xxact.experiments import predictions, suite
@@ -182,6 +185,10 @@ def test_files_of_ones_own_are_left_alone(train, tiny_data, tmp_path, capsys):
     (out / "log.txt").rename(out / "notes.txt")
     assert train("table1/constant_energy", tiny_data, out) == 0
     assert train("table1/constant_system", tiny_data, out) == 2
+    before = (out / "result.json").read_bytes()
+    no_target = ROW.replace("[k]", "[nothing]")
+    assert train(no_target, tiny_data, out, "--overwrite") == 2
+    assert (out / "result.json").read_bytes() == before
     assert train("table1/constant_system", tiny_data, out, "--overwrite") == 0
     assert (out / "notes.txt").read_text() == "mine"
     assert json.loads((out / "result.json").read_text())["spec"]["targets"] == ["crystal_system"]
@@ -211,6 +218,27 @@ def test_what_the_file_system_says_no_to(
     assert error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "q").exists()
+
+
+def test_a_file_of_audit_ids_is_scored_as_it_is(experiments, tiny_data, tmp_path, capsys):
+    """From a CSV with the columns of `xxact data fetch mp` to a score, by commands alone."""
+    row, out = experiments / "table1" / "crabnet_energy.yaml", tmp_path / "mine"
+    run = ["--scale", "tiny", "--data", str(tiny_data), "--out", str(out)]
+    assert main(["train", str(row), *run]) == 0
+    crystals = pd.read_csv(tiny_data.parent / "tiny.csv").assign(
+        pretty_formula="", energy_source="megnet_mp2018", gap_source="", nsites=2
+    )
+    slot = [int(hashlib.sha1(i.encode()).hexdigest(), 16) % 20 for i in crystals.material_id]
+    kept_back = crystals[np.array(slot) == 0]
+    kept_back[list(COLUMNS)].to_csv(tmp_path / "audit.csv.xz", index=False)
+    store = ["--out", str(tmp_path / "audit"), "--workers", "1"]
+    source = ["--source", "csv", "--input", str(tmp_path / "audit.csv.xz")]
+    assert main(["data", "prepare", *source, *store]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--data", str(tmp_path / "audit"), "--split", "audit"]) == 0
+    score = json.loads(capsys.readouterr().out)["audit"]["formation_energy_per_atom"]
+    assert score["n"] == len(kept_back) > 5
+    assert 0 < score["mae_mev_per_atom"] < 5000
 
 
 @pytest.mark.parametrize(

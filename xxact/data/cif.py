@@ -1,13 +1,35 @@
-"""CIF text to a `Crystal`: a quick reader for what pymatgen writes, `CifParser` for the rest.
+"""CIF text to a `Crystal`: as the file means it, or refused with the reason.
 
-The data sets of this field keep structures as P1 CIFs written by pymatgen. These are read directly
-(the same numbers as `CifParser` gives, about a hundred times faster); any deviation from that
-layout, however small, goes to pymatgen.
+This is the one rule for every source of CIFs. `CrystalError.reason` names the kind of refusal.
+
+=================  =================================================================================
+text               gemmi reads the grammar; what is no CIF is named (`unreadable_cif`).
+blocks             Blocks of text alone are passed over; the first with a cell or atoms is the
+                   crystal, and is refused where it cannot be read. Other crystals in the file:
+                   `several_crystals`.
+numbers            `.` is the default (occupancy 1, angle 90); `?`, words, decimal commas, open
+                   brackets, negative occupancies are refused by name (`invalid_...`).
+sites              Empty sites and vacancies are passed over. Sites within 0.05 angstrom share a
+                   place; occupancies there may add to 1.01 and are scaled to 1. An atom that close
+                   to a special position is moved onto it. D and T are hydrogen. Groups (`OH2`,
+                   `NO3`) and attached hydrogens have no places: `missing_element`.
+symmetry           Operators, if they are a group; else the Hall or Hermann-Mauguin symbol or the
+                   number. All of them have to agree (`contradictory_symmetry`) and be understood
+                   (`unknown_symmetry`), and keep the metric of the cell (`wrong_axes`). Of what is
+                   left open (origin, axes) one crystal must fit formula, Z and distances
+                   (`ambiguous_symmetry`).
+composition        The formula must have the elements of the sites (`missing_element`), in their
+                   proportions (`wrong_composition`), and Z times in the cell (`wrong_z`).
+=================  =================================================================================
+
+Most CIFs of this field's data sets are P1 and fully occupied, in the layout of pymatgen or of the
+Materials Project: these are read directly, to the same bits and a hundred times faster.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -27,22 +49,23 @@ _P1 = re.compile(
     r"data_\S+\n"
     r"_symmetry_space_group_name_H-M +'P 1'\n" + _CELL + r"(?:_symmetry_Int_Tables_number +1\n"
     r"_chemical_formula_structural +[^\n]+\n"
-    r"_chemical_formula_sum +[^\n]+\n"
+    r"_chemical_formula_sum +([^\n]+)\n"
     r"_cell_volume +\S+\n"
     r"_cell_formula_units_Z +\d+\n)?"
     r"loop_\n"
     r"(?: _symmetry_equiv_pos_site_id\n)?"
     r" ?_symmetry_equiv_pos_as_xyz\n"
-    r" (?: 1 )? ?'x, y, z'\n"
+    r" +(?:1 +)?'x, y, z'\n"
     r"loop_\n"
     r" ?_atom_site_type_symbol\n"
     r" ?_atom_site_label\n"
-    r"(?P<multiplicity> _atom_site_symmetry_multiplicity\n)?"
+    r"( ?_atom_site_symmetry_multiplicity\n)?"
     r" ?_atom_site_fract_x\n"
     r" ?_atom_site_fract_y\n"
     r" ?_atom_site_fract_z\n"
     r" ?_atom_site_occupancy\n"
 )
+_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d+)")
 
 
 def read_cif(text: str) -> Crystal:
@@ -52,28 +75,30 @@ def read_cif(text: str) -> Crystal:
 
 
 def read_pymatgen_p1(text: str) -> Crystal | None:
-    """A fully occupied P1 structure in exactly pymatgen's layout; None for anything else.
+    """A fully occupied P1 structure in exactly a known layout, of the formula that it states.
 
-    The layout of `xxact data fetch mp`, which is pymatgen's with what repeats itself left out, is
-    read too.
+    None for anything else.
     """
     text = text.replace("\r\n", "\n")
     head = _P1.match(text)
     if head is None:
         return None
+    *cell, formula, multiplicity = head.groups()
     rows = text[head.end() :].rstrip()
     fields = rows.split()
-    n = rows.count("\n") + 1
-    width = 7 if head["multiplicity"] else 6
-    if len(fields) != width * n:
+    width = 7 if multiplicity else 6
+    if len(fields) != width * (rows.count("\n") + 1):
         return None
     if any(float_or_nan(f) != 1.0 for f in set(fields[width - 1 :: width])):
         return None
+    symbols = fields[0::width]
+    if formula and Counter(symbols) != {s: int(n) for s, n in _AMOUNT.findall(formula)}:
+        return None
     try:
-        numbers = [ATOMIC_NUMBERS[symbol] for symbol in fields[0::width]]
-        cell = [float(field) for field in head.groups()[:6]]
-        columns = range(width - 4, width - 1)
-        coords = np.array([[float(x) for x in fields[k::width]] for k in columns]).T
+        numbers = [ATOMIC_NUMBERS[symbol] for symbol in symbols]
+        cell = [float(field) for field in cell]
+        axes = range(width - 4, width - 1)
+        coords = np.array([[float(x) for x in fields[k::width]] for k in axes]).T
     except (KeyError, ValueError):
         return None
     coords = round_to_thirds(coords)

@@ -21,7 +21,7 @@ from xxact.xrd.crystal import Crystal, CrystalError
 
 _TOLERANCE = 0.03
 _PARTIAL_TOLERANCE = 0.15
-_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)(?:\(\d+\))?")
+_AMOUNT = re.compile(r"([A-Z][a-z]?)(\d+\.?\d*|\.\d+|)(?:\(\d+\))?")
 _CHARGE = re.compile(r"\s+\d*[+-]$")
 
 
@@ -31,12 +31,14 @@ class Composition:
 
     formula: amount and half of its last digit by atomic number.
     text: the formula as it stands there.
-    z: formula units in the cell, or None.
+    z: Z, or None.
+    scales: how many times the formula the cell may hold, by Z; empty without one.
     """
 
     formula: dict[int, tuple[float, float]] | None
     text: str
     z: float | None
+    scales: tuple[float, ...]
 
     @property
     def elements(self) -> frozenset[int] | None:
@@ -45,13 +47,25 @@ class Composition:
 
 
 def parse_composition(block: Block) -> Composition:
-    """`_chemical_formula_sum`, or the structural formula without it, and Z."""
-    text = block.text("_chemical_formula_sum") or block.text("_chemical_formula_structural")
-    z = block.text("_cell_formula_units_z")
-    number = parse_number(z, "_cell_formula_units_Z", "wrong_z") if z else None
-    if number is not None and number <= 0:
-        raise CrystalError("wrong_z", f"_cell_formula_units_Z cannot be {z}")
-    return Composition(_parse_formula(text), text, number)
+    """`_chemical_formula_sum`, or the structural formula without it, and Z.
+
+    Z counts units of the formula; but pymatgen writes what the whole cell holds as the sum, and a Z
+    that counts units of the reduced or the structural formula.
+    """
+    total, structural = (block.text(f"_chemical_formula_{x}") for x in ("sum", "structural"))
+    text = total or structural
+    formula = _parse_formula(text)
+    z_text = block.text("_cell_formula_units_z")
+    if not z_text:
+        return Composition(formula, text, None, ())
+    z = parse_number(z_text, "_cell_formula_units_Z", "wrong_z")
+    if z <= 0:
+        raise CrystalError("wrong_z", f"_cell_formula_units_Z cannot be {z_text}")
+    if formula is None:
+        return Composition(None, text, z, ())
+    sizes = [_size(formula), _size(formula, gcd=True), _size(_parse_formula(structural) or formula)]
+    scales = tuple(z * size / _size(formula) for size in sizes)
+    return Composition(formula, text, z, scales)
 
 
 def check_composition(
@@ -84,9 +98,8 @@ def check_composition(
         message = f"the formula of the file is '{stated.text}': " + "; ".join(sides)
         raise CrystalError("missing_element", message)
     partial = {int(z) for z in crystal.atomic_numbers[crystal.occupancies < 1 - 1e-6]}
-    scales = _scales(stated)
     free = [read[z] / amount for z, (amount, _) in stated.formula.items()]
-    if any(_agree(read, stated.formula, scale, partial) for scale in scales or free):
+    if any(_agree(read, stated.formula, scale, partial) for scale in stated.scales or free):
         return
     cell = " ".join(f"{SYMBOLS[z]}{amount:.4g}" for z, amount in read.items())
     if any(_agree(read, stated.formula, scale, partial) for scale in free):
@@ -102,18 +115,11 @@ def check_composition(
     )
 
 
-def _scales(stated: Composition) -> list[float]:
-    """Formula units a cell by the stated Z, also if Z counts units of the reduced formula.
-
-    pymatgen writes the content of the cell as `_chemical_formula_sum`, and the Z of the reduced
-    formula beside it.
-    """
-    if stated.z is None:
-        return []
-    amounts = [amount for amount, _ in stated.formula.values()]
-    whole = all(amount == int(amount) for amount in amounts)
-    divisor = math.gcd(*(int(amount) for amount in amounts)) if whole else 1
-    return [stated.z, stated.z / divisor]
+def _size(formula: dict[int, tuple[float, float]], gcd: bool = False) -> float:
+    """Atoms of a formula; with `gcd`, of the reduced formula."""
+    amounts = [amount for amount, _ in formula.values()]
+    whole = gcd and all(amount == int(amount) for amount in amounts)
+    return sum(amounts) / (math.gcd(*map(int, amounts)) if whole else 1)
 
 
 def _agree(read: dict, formula: dict, scale: float, partial: set[int]) -> bool:

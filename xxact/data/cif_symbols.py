@@ -26,7 +26,7 @@ _LARGEST_USUAL_Z = 98  # in `NO3` there is no nobelium
 
 @dataclass(frozen=True)
 class Contents:
-    """(atomic number, fraction) of each species, and atomic numbers without a place of their own."""
+    """(atomic number, fraction) of each species, and atomic numbers without a place."""
 
     atoms: tuple[tuple[int, float], ...] = ()
     implied: frozenset[int] = frozenset()
@@ -43,7 +43,7 @@ def element_names(numbers) -> str:
 
 
 def read_type_symbol(symbol: str, elements: frozenset[int] | None) -> Contents:
-    """`Fe3+`, `CL`, `OH2`, `0.8Nb + 0.2Zr`; `elements` are those of the file's formula, if known."""
+    """`Fe3+`, `CL`, `OH2`, `0.8Nb + 0.2Zr`; `elements` are those of the formula, or None."""
     if symbol.lower() in _VACANCIES:
         return Contents()
     mixture = _MIXTURE.findall(symbol)

@@ -1,9 +1,9 @@
 """Which symmetry a CIF states, and the crystal that follows from it.
 
 A file may give operators, a Hall symbol, Hermann-Mauguin symbols and a number. What it gives has to
-agree, and every reading that it leaves open (two origins, hexagonal or rhombohedral axes, the unique
-axis of a short symbol) is tried: those that change the metric of the cell, or contradict the
-formula, Z or occupancies, or put atoms into one another drop out. One crystal has to remain.
+agree, and every reading that it leaves open (two origins, hexagonal or rhombohedral axes, unique
+axes) is tried: those that change the metric of the cell, or contradict the formula, Z or
+occupancies, or put atoms into one another drop out. One crystal has to remain.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ _CODE = "_space_group_it_coordinate_system_code"
 _PLAUSIBLE_CONTACT = 0.6
 
 
+_NOT_STATED = "the file says nothing of its symmetry"
 _IDENTITY = np.eye(3, 4)[None]  # (1, 3, 4)
 
 Build = Callable[[np.ndarray], Crystal]
@@ -91,7 +92,7 @@ def _crystal_of_operators(
     Operators of a subgroup are sound if the atoms have the stated symmetry (all atoms listed, P 1).
     Those of another setting are sound if the symbol cannot be meant as it stands.
     """
-    crystal = _checked(Reading("the operators of the file", 0, operators), lattice, build)
+    crystal = _checked(Reading("operators of the file", 0, operators), lattice, build)
     if any(same_operators(operators, reading.operators) for reading in named):
         return crystal
     said = f"'{named[0].name}'" if named else f"number {number}"
@@ -145,6 +146,9 @@ def _only_crystal(readings: list[Reading], lattice: np.ndarray, build: Build) ->
 
 def _none_fits(failures: list[tuple[Reading, CrystalError]]) -> CrystalError:
     """Why no reading is left; axes that do not fit say nothing where others do."""
+    if failures[0][0].name == _NOT_STATED:
+        error = failures[0][1]
+        return CrystalError(error.reason, f"{_NOT_STATED}, and {error}")
     telling = [pair for pair in failures if pair[1].reason != "wrong_axes"] or failures
     if len(telling) == 1:
         return telling[0][1]
@@ -157,8 +161,8 @@ def _checked(reading: Reading, lattice: np.ndarray, build: Build) -> Crystal:
     if not keep_metric(reading.operators, lattice):
         raise CrystalError(
             "wrong_axes",
-            f"{reading.name} does not go with the axes: its operators change the lengths or angles "
-            "of the cell",
+            f"the symmetry ({reading.name}) does not go with the axes: its operators change the "
+            "lengths or angles of the cell",
         )
     crystal = build(reading.operators)
     check_distances(crystal)
@@ -226,7 +230,7 @@ def _readings_of_number(block: Block, number: int) -> list[Reading]:
     if number:
         settings = settings_of_number(number)
         return [Reading(s.xhm(), number, operators_of(s.operations())) for s in settings]
-    return [Reading("no symmetry (the file states none)", 1, _IDENTITY)]
+    return [Reading(_NOT_STATED, 1, _IDENTITY)]
 
 
 def _stated_number(block: Block) -> int:

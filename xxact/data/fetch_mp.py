@@ -264,4 +264,5 @@ def read_hull(wheel: Path) -> dict[str, list[tuple[float, int]]]:
     return {
         formula: [(energy, number) for energy, (_, number) in entries]
         for formula, entries in json.loads(content).items()
+        if entries
     }

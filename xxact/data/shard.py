@@ -31,7 +31,7 @@ _LEAST_FRACTION = 1e-37
 #: Version of what is made of a row: raise it with every change after which the same source text
 #: gives another composition, reflections beyond rounding, space group or value. It enters the
 #: identity of the data, so that results of before and after are not taken for the same.
-READER_VERSION = 1
+READER_VERSION = 2
 
 #: Columns with one entry a sample, with one an element, with one a reflection.
 SAMPLE_COLUMNS = {

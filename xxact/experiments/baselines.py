@@ -75,14 +75,11 @@ def fit_and_score(
     Raises `UserError` when the store lacks the target or the patterns, and `Stopped`.
     """
     from xxact.data.batches import DeviceStore
-    from xxact.data.targets import find_target
     from xxact.experiments import predictions as kept
     from xxact.training import evaluation
     from xxact.training.summary import describe_predictions
 
-    if "xrd" in spec.model.inputs and not store.has_xrd:
-        raise UserError(f"{store.path} holds compositions only, and {spec.model.kind} reads xrd")
-    target = find_target(spec.targets[0], store.targets, str(store.path))
+    target = find_inputs(spec, store)
     values = store.values(target.name)
     data = DeviceStore(store, xrd="xrd" in spec.model.inputs, cache_bytes=0)
     rows = train_rows[target.known(values[train_rows])]
@@ -113,6 +110,15 @@ def fit_and_score(
             others = predict if both else None
             content = kept.collect(store, rows, train_rows, [target], outputs, others)
     return result, content
+
+
+def find_inputs(spec: BaselineSpec, store: Store) -> Target:
+    """The target of a baseline; `UserError` when the store lacks it, or the patterns."""
+    from xxact.data.targets import find_target
+
+    if "xrd" in spec.model.inputs and not store.has_xrd:
+        raise UserError(f"{store.path} holds compositions only, and {spec.model.kind} reads xrd")
+    return find_target(spec.targets[0], store.targets, str(store.path))
 
 
 def _output(fitted: Any, target: Target, inputs: np.ndarray) -> np.ndarray:

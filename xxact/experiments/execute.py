@@ -67,11 +67,24 @@ def _begin(run: Run, store: Store, overwrite: bool) -> dict[str, Any]:
     now = suite.identify(run, store)
     if overwrite:
         suite.check_files(run)
+        check_data(run, store)
         suite.remove(run)
     elif (started := suite.check_identity(run, now)) is not None:
         return now | {"provenance": started["provenance"]}
     write_json(run.folder / FILE, now)
     return now
+
+
+def check_data(run: Run, store: Store) -> None:
+    """`UserError` if the store lacks a target or an input of the run, before one is overwritten."""
+    if run.is_baseline:
+        from xxact.experiments.baselines import find_inputs
+
+        find_inputs(run.spec, store)
+    else:
+        from xxact.training.loop import make_model
+
+        make_model(run.spec, store)
 
 
 def _warn_of_few_steps(training: Any) -> None:

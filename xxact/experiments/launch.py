@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xxact import command
-from xxact.data.store import open_store
+from xxact.data.store import Store, open_store
 from xxact.errors import UserError
 from xxact.experiments import local, suite
 from xxact.experiments.cluster import Cluster
@@ -96,7 +96,7 @@ def _run(table: str, options: argparse.Namespace) -> int:
         return 0
     store = open_store(_prepared(runs[0].data, options))
     if options.overwrite:
-        _discard([run for run in runs if run.name in rows])
+        _discard([run for run in runs if run.name in rows], store)
     for run in runs:
         suite.check_identity(run, suite.identify(run, store))
     todo = suite.unfinished(runs)
@@ -106,12 +106,16 @@ def _run(table: str, options: argparse.Namespace) -> int:
     return local.train(todo, store, options.jobs or local.default_jobs())
 
 
-def _discard(runs: Sequence[Run]) -> None:
+def _discard(runs: Sequence[Run], store: Store) -> None:
     """Delete what the runs left behind, and what others made of their weights.
 
-    `UserError` if a job of one waits or runs.
+    `UserError` if a job of one waits or runs, or if they could not be trained on `store`.
     """
     from xxact.experiments import status
+    from xxact.experiments.execute import check_data
+
+    for run in runs:
+        check_data(run, store)
 
     chosen = {run.result_path for run in runs}
     heirs = {heir.result_path: heir for run in runs for heir in suite.heirs(run)}

@@ -6,11 +6,13 @@ A reader of files can build a `Crystal` from its own arrays and never make a pym
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xxact.arguments import described
 from xxact.compiled import compiled
 from xxact.errors import UserError
 
@@ -26,7 +28,10 @@ class CrystalError(UserError, ValueError):
 
     `reason` is a short stable word to count failures by: `invalid_lattice`, `invalid_coordinates`,
     `invalid_occupancy`, `invalid_displacement`, `no_sites`, `unknown_element`,
-    `no_scattering_factors`, `overlapping_atoms`, `cell_too_large`, `no_reflection`, `no_symmetry`.
+    `no_scattering_factors`, `overlapping_atoms`, `cell_too_large`, `no_reflection`, `no_symmetry`;
+    of CIFs also `unreadable_cif`, `several_crystals`, `missing_element`, `wrong_composition`,
+    `wrong_z`, `unreadable_symmetry`, `unknown_symmetry`, `contradictory_symmetry`,
+    `ambiguous_symmetry`, `wrong_axes`.
     """
 
     def __init__(self, reason: str, message: str):
@@ -77,24 +82,30 @@ class Crystal:
     def from_structure(cls, structure: Structure | Crystal) -> Crystal:
         """The arrays of a pymatgen structure, disorder and `U11_cif` site properties included.
 
-        Raises `CrystalError` for values that are not finite and for species without an element.
+        Empty sites and vacancies (dummy species called `Vac` or the like) have no rows. Raises
+        `CrystalError` for values that are not finite and for species without an element,
+        `UserError` for what is no structure.
         """
         if isinstance(structure, cls):
             return structure
+        _require_structure(structure)
         coords, numbers, occupancies, site_of_row = [], [], [], []
         anisotropic = False
-        for index, site in enumerate(structure):
+        filled = [site for site in structure if not all(map(_is_vacancy, site.species))]
+        for index, site in enumerate(filled):
             anisotropic = anisotropic or _ANISOTROPIC[0] in site.properties
             position = site.frac_coords
             for species, occupancy in site.species.items():
+                if _is_vacancy(species):
+                    continue
                 coords.append(position)
                 numbers.append(_atomic_number(species))
                 occupancies.append(occupancy)
                 site_of_row.append(index)
         if not numbers:
             raise CrystalError("no_sites", "the structure has no atoms")
-        u_star = _u_star(structure, site_of_row) if anisotropic else None
         lattice = structure.lattice.matrix
+        u_star = _u_star(lattice, filled, site_of_row) if anisotropic else None
         return cls(lattice, np.array(coords), numbers, occupancies, site_of_row, u_star)
 
 
@@ -180,7 +191,28 @@ def _first_problem(lattice, coords, numbers, occupancies, site):
     return 0, 0
 
 
+def _require_structure(structure: object) -> None:
+    """`UserError` for what has no lattice or no sites: a file name, a dictionary, a molecule."""
+    if hasattr(structure, "lattice") and hasattr(structure, "composition"):
+        return
+    hint = ""
+    if isinstance(structure, str | os.PathLike):
+        hint = "; read a file with pymatgen's Structure.from_file(...)"
+    elif isinstance(structure, dict):
+        hint = "; make one with pymatgen's Structure.from_dict(...)"
+    raise UserError(
+        "structure must be a periodic pymatgen Structure or an xxact.xrd.Crystal, got "
+        + described(structure)
+        + hint
+    )
+
+
+_VACANCIES = ("vac", "va", "vacancy", "xvac", "xva")
 _NUMBER_OF_SPECIES: dict[object, int] = {}
+
+
+def _is_vacancy(species: object) -> bool:
+    return species.__class__.__name__ == "DummySpecies" and species.symbol.lower() in _VACANCIES
 
 
 def _atomic_number(species) -> int:
@@ -194,10 +226,10 @@ def _atomic_number(species) -> int:
     return number
 
 
-def _u_star(structure: Structure, site_of_row: list[int]) -> np.ndarray:
+def _u_star(lattice: np.ndarray, sites: list, site_of_row: list[int]) -> np.ndarray:
     """U* = N U_cif N with N = diag(a*, b*, c*), Grosse-Kunstleve and Adams (2002), eq. 4a."""
     try:
-        rows = [[float(site.properties[key]) for key in _ANISOTROPIC] for site in structure]
+        rows = [[float(site.properties[key]) for key in _ANISOTROPIC] for site in sites]
     except (KeyError, TypeError, ValueError):
         raise CrystalError(
             "invalid_displacement",
@@ -205,5 +237,5 @@ def _u_star(structure: Structure, site_of_row: list[int]) -> np.ndarray:
         ) from None
     u11, u22, u33, u23, u13, u12 = np.array(rows).T
     u_cif = np.array([[u11, u12, u13], [u12, u22, u23], [u13, u23, u33]]).transpose(2, 0, 1)
-    lengths = np.linalg.norm(np.linalg.inv(structure.lattice.matrix), axis=0)  # (3,) a*, b*, c*
+    lengths = np.linalg.norm(np.linalg.inv(lattice), axis=0)  # (3,) a*, b*, c*
     return (u_cif * lengths[:, None] * lengths)[site_of_row]

@@ -36,29 +36,26 @@ def expand(lattice: np.ndarray, sites: Sequence[Site], operators: np.ndarray) ->
     place share it. Raises `CrystalError` (`invalid_occupancy`) where occupancies add to more than
     `MAX_OCCUPANCY`.
     """
-    orbits: list[np.ndarray] = []  # (M, 3) each
-    shared: list[list[Site]] = []
+    points = np.empty((0, 3))  # all atoms so far, by orbit
+    orbit_of_point = np.empty(0, np.int64)
+    shared: list[list[Site]] = []  # by orbit
     for site in sites:
         point = _on_special_position(np.array(site.coords), operators, lattice)
-        for orbit, others in zip(orbits, shared, strict=True):
-            if (_distances(orbit - point, lattice) < SAME_PLACE_ANGSTROM).any():
-                others.append(site)
-                break
-        else:
-            orbits.append(_orbit(point, operators, lattice))
-            shared.append([site])
-    coords, numbers, occupancies, index, n_sites = [], [], [], [], 0
-    for orbit, group in zip(orbits, shared, strict=True):
-        atoms = _contents(group)
-        m, k = len(orbit), len(atoms)
-        coords.append(np.repeat(orbit, k, axis=0))  # (m k, 3)
-        numbers += [number for number, _ in atoms] * m
-        occupancies += [occupancy for _, occupancy in atoms] * m
-        index.append(n_sites + np.repeat(np.arange(m), k))
-        n_sites += m
-    if not coords:
+        taken = np.flatnonzero(_distances(points - point, lattice) < SAME_PLACE_ANGSTROM)
+        if len(taken):
+            shared[orbit_of_point[taken[0]]].append(site)
+            continue
+        orbit = _orbit(point, operators, lattice)
+        points = np.concatenate([points, orbit])
+        orbit_of_point = np.append(orbit_of_point, np.full(len(orbit), len(shared)))
+        shared.append([site])
+    if not len(points):
         raise CrystalError("no_sites", "the crystal has no atoms")
-    return Crystal(lattice, np.concatenate(coords), numbers, occupancies, np.concatenate(index))
+    contents = [_contents(group) for group in shared]
+    atoms = [contents[k] for k in orbit_of_point.tolist()]  # of each point
+    index = np.repeat(np.arange(len(points)), [len(group) for group in atoms])
+    numbers, occupancies = zip(*(atom for group in atoms for atom in group), strict=True)
+    return Crystal(lattice, points[index], numbers, occupancies, index)
 
 
 def _on_special_position(

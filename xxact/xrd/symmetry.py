@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from xxact.errors import UserError
+from xxact.arguments import real_number
 from xxact.xrd.crystal import Crystal, CrystalError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SYMPREC_ANGSTROM = 0.01
+_SYMPREC_RANGE_ANGSTROM = (1e-9, 100.0)
 
 # Of a supercell moyo warns that some operations of the primitive cell do not keep it: as it should.
 logging.getLogger("moyo").setLevel(logging.ERROR)
@@ -31,8 +30,8 @@ def space_group_number(structure: Structure | Crystal, symprec: float = SYMPREC_
     """
     import moyopy
 
-    if not 0 < symprec < np.inf:
-        raise UserError(f"symprec must be a positive number of angstroms, got {symprec}")
+    what = "a positive number of angstroms, such as 0.01"
+    symprec = real_number("symprec", symprec, what, *_SYMPREC_RANGE_ANGSTROM)
     crystal = Crystal.from_structure(structure)
     positions, kinds = _sites(crystal)
     try:
