@@ -10,6 +10,10 @@ from scipy import stats
 
 from xxact.analysis import pattern
 
+FLOORS = pd.DataFrame(
+    [{"target": fabricate.ENERGY, "split": "test", "value": 79.5, "unit": "meV/atom", "n": 500}]
+)
+
 
 def _frame(true, predicted, formula, seed=0, **columns):
     n = len(true)
@@ -46,7 +50,7 @@ def _of(quantities, name):
 
 
 def test_composition_alone_has_no_slope_and_no_order(whole):
-    found = pattern.quantities(pattern.energies(whole, "mini"))
+    found = pattern.quantities(pattern.energies(whole, "mini"), FLOORS)
     crabnet = found[found["run"] == "table1/crabnet_energy"]
     for name in ("slope", "order"):
         values, n = _of(crabnet, name)
@@ -63,7 +67,7 @@ def test_slope_and_order_by_naive_formulas(energies):
     formula = np.repeat([0, 1, 2, 3], [4, 3, 2, 1])
     true = random.normal(size=10)
     predicted = 0.5 * true + random.normal(0, 0.3, 10) + formula
-    found = pattern.quantities(energies(_frame(true, predicted, formula)))
+    found = pattern.quantities(energies(_frame(true, predicted, formula)), FLOORS)
     dummies = (formula[:, None] == np.arange(4)).astype(float)
     # a line with an intercept for each formula
     fit = np.linalg.lstsq(np.column_stack([true, dummies]), predicted, rcond=None)[0]
@@ -78,7 +82,7 @@ def test_slope_and_order_by_naive_formulas(energies):
     assert _of(found, "order")[0][0] == pytest.approx(np.mean(signs))
     one = formula == 0
     kendall = stats.kendalltau(true[one], predicted[one]).statistic
-    alone = pattern.quantities(energies(_frame(true[one], predicted[one], formula[one])))
+    alone = pattern.quantities(energies(_frame(true[one], predicted[one], formula[one])), FLOORS)
     assert _of(alone, "order")[0][0] == pytest.approx(kendall)
 
 
@@ -111,10 +115,11 @@ def test_errors_of_parts_by_hand(energies):
                 permuted_any=[0.2, 0.3, 1.0, 5.1],
                 permuted_formula=[0.4, 0.3, 1.0, np.nan],
             )
-        )
+        ),
+        FLOORS,
     )
     wanted = {
-        "floor": ((0.3 + 0.0 + 0.7) / 3, 3),
+        "floor": (0.0795, 500),
         "seen": ((0.1 + 0.2 + 0.0) / 3, 3),
         "unseen": (0.5, 1),
         "polymorphs_1": (0.5, 1),

@@ -31,6 +31,8 @@ from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from xxact.analysis.render import Source
 
 HOLDS = "holds"
@@ -156,8 +158,7 @@ class Evidence:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        loaded = frame.load_predictions(source.root, source.scale)
-        self._kept = dict(iter(loaded.groupby(["run", "target"], sort=False)))
+        self._kept: dict[str, dict[str, pd.DataFrame]] = {}
         self.asked: list[str] = []
 
     def score(self, run: str, quantity: str) -> Estimate | None:
@@ -175,16 +176,14 @@ class Evidence:
 
     def final(self, run: str, target: str) -> Estimate | None:
         """The test score of the last weights, sample by sample where predictions were kept."""
-        self.asked.append(run)
-        if (run, target) not in self._kept:
+        if target not in self._predictions(run):
             return self.score(run, f"{target}/final")
         errors, groups, _ = self._samples(run, target)
         return Estimate(errors.mean(1), errors, groups)
 
     def accuracy(self, run: str, system: str) -> Estimate | None:
         """The accuracy of one crystal system, as a mean over all samples."""
-        self.asked.append(run)
-        if (run, SYSTEM) not in self._kept:
+        if SYSTEM not in self._predictions(run):
             return self.score(run, f"accuracy/{system}")
         correct, groups, true = self._samples(run, SYSTEM)
         own = true == CRYSTAL_SYSTEMS.index(system)
@@ -194,9 +193,17 @@ class Evidence:
         values = mean[:, None] + own * (correct - mean[:, None]) / own.mean()
         return Estimate(mean, values, groups)
 
+    def _predictions(self, run: str) -> dict[str, pd.DataFrame]:
+        """Target -> what a run predicted, read once."""
+        self.asked.append(run)
+        if run not in self._kept:
+            loaded = frame.load_predictions(self._source.root, self._source.scale, [run])
+            self._kept[run] = dict(iter(loaded.groupby("target", sort=False)))
+        return self._kept[run]
+
     def _samples(self, run: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Errors or correctness (K, n) in the score's unit; formula (n,); truth (n,); by id."""
-        kept = self._kept[run, target]
+        kept = self._predictions(run)[target]
         wide = kept.pivot(index="id", columns="seed", values="predicted").sort_index()
         first = kept.drop_duplicates("id").set_index("id").loc[wide.index]
         predicted, true = wide.to_numpy(float).T, first["true"].to_numpy(float)
@@ -261,10 +268,12 @@ def scaling_claims(evidence: Evidence) -> Iterator[Claim]:
     """Exponents and gaps, at equal epochs as in the paper and at equal steps."""
     for control, label in scaling.CONTROLS.items():
         sizes = scaling.sizes(control)
-        laws = {model: _shared([evidence.final(scaling.run_name(model, s, control), ENERGY)
-                                for s in sizes]) for model in scaling.MODELS}  # fmt: skip
         millions = [scaling.SIZES[size] for size in sizes]
-        slopes = {model: log_slope(millions, law) if law else None for model, law in laws.items()}
+        slopes = {}
+        for model in scaling.MODELS:
+            runs = [scaling.run_name(model, size, control) for size in sizes]
+            losses = _shared([evidence.final(run, ENERGY) for run in runs])
+            slopes[model] = log_slope(millions, losses) if losses else None
         yield Claim(
             f"exponent{control}",
             f"The bimodal model gains more from data: its scaling exponent is steeper ({label})",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN = ["run", "seed"]
+ENERGY = "formation_energy_per_atom"
 #: Fewest and most samples of a formula in the data set, by which errors are split.
 POLYMORPHS = ((1, 1), (2, 2), (3, 5), (6, 32767))
 
@@ -29,7 +30,7 @@ def energies(root: str | Path, scale: str, runs: Sequence[str] | None = None) ->
     the formula has one alone.
     """
     found = frame.load_predictions(root, scale, runs)
-    found = found[found["target"] == "formation_energy_per_atom"].copy()
+    found = found[found["target"] == ENERGY].copy()
     values = ["true", "predicted", "permuted_any", "permuted_formula"]
     found[values] = 1000 * found[values].astype(float)
     formulas = found.groupby([*RUN, "formula"])
@@ -87,11 +88,12 @@ def rank_correlations(found: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(order=right).groupby(RUN, as_index=False)["order"].mean()
 
 
-def quantities(found: pd.DataFrame) -> pd.DataFrame:
+def quantities(found: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
     """`pattern/..` of every run and seed, as `xxact.analysis.quantities` names them.
 
-    found: as of `energies`. Errors are mean absolute ones in meV/atom; n: test samples behind each.
-    What a run has nothing to show for (no pattern to permute) is "n/a".
+    found: as of `energies`; floors: `frame.load_floors` of that scale. Errors are mean absolute
+    ones in meV/atom; n: test samples behind each. What a run has nothing to show for (no pattern
+    to permute) is "n/a".
     """
     import pandas as pd
 
@@ -104,6 +106,7 @@ def quantities(found: pd.DataFrame) -> pd.DataFrame:
     }
     known = [
         *_errors(found),
+        _floor(found, floors),
         sloped.rename(columns={"slope": "value"}).assign(quantity="slope"),
         orders.rename(columns={"order": "value"}).assign(quantity="order"),
         sloped[[*RUN, "n"]].assign(quantity="slope_interval", text=sloped["run"].map(intervals)),
@@ -116,12 +119,9 @@ def quantities(found: pd.DataFrame) -> pd.DataFrame:
 
 def _errors(found: pd.DataFrame) -> list[pd.DataFrame]:
     """Mean absolute errors of parts of the test samples: rows (run, seed) with value and n."""
-    formulas = found.groupby([*RUN, "formula"])["true"]
-    several, floor = formulas.transform("size") > 1, formulas.transform("median")
     seen, count = found["formula_in_training"].astype(bool), found["n_polymorphs"]
     predicted, swapped = found["predicted"], found["permuted_formula"]
     parts = {
-        "floor": floor.where(several),
         "seen": predicted.where(seen),
         "unseen": predicted.where(~seen),
         **{f"polymorphs_{a}": predicted.where(count.between(a, b)) for a, b in POLYMORPHS},
@@ -138,3 +138,10 @@ def _errors(found: pd.DataFrame) -> list[pd.DataFrame]:
         .assign(quantity=name, unit="meV/atom")
         for name, values in errors.items()
     ]
+
+
+def _floor(found: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
+    """The floor of the test split beside every run."""
+    floor = floors[(floors["target"] == ENERGY) & (floors["split"] == "test")]
+    runs = found[RUN].drop_duplicates()
+    return runs.merge(floor[["value", "unit", "n"]], how="cross").assign(quantity="floor")

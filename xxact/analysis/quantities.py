@@ -55,10 +55,11 @@ def quantities(root: str | Path) -> dict[str, pd.DataFrame]:
     names = ("load_runs", "load", "load_curves", "load_classes", "load_silhouettes")
     loaded = [getattr(frame, name)(root) for name in names]
     scales = dict.fromkeys(loaded[0]["scale"])
+    floors = frame.load_floors(root)
     return {
         scale: _of_scale(
             *(part[part["scale"] == scale] for part in loaded),
-            pattern.energies(root, scale),
+            pattern.quantities(pattern.energies(root, scale), floors[floors["scale"] == scale]),
         )
         for scale in scales
     }
@@ -70,7 +71,7 @@ def _of_scale(
     curves: pd.DataFrame,
     classes: pd.DataFrame,
     silhouettes: pd.DataFrame,
-    energies: pd.DataFrame,
+    adds: pd.DataFrame,
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -87,7 +88,7 @@ def _of_scale(
         _rows(_speed_ups(curves, progress, runs)),
         _rows(_scaling(scores, runs)),
         _excess(scores),
-        pattern.quantities(energies),
+        adds,
     ]
     found = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)])
     # runs on the whole training split stand in the scaling experiment and its control alike

@@ -162,7 +162,8 @@ class View:
 
     def missing_runs(self) -> set[str]:
         """The runs without a result that some cell of the shown source waits for."""
-        return {run for run in self.table.runs if run not in self.shown.seeds}
+        awaited = [] if self.table.lists_runs else self.table.runs
+        return {run for run in awaited if run not in self.shown.seeds}
 
     def commands(self) -> list[str]:
         """What trains everything the table reads, with as many seeds as there are."""
@@ -202,7 +203,7 @@ def provenance(view: View) -> str:
     """Scale, split, data and where the values come from."""
     parts = [f"Scale {view.scale}, split test."]
     for name, source in view.sources.items():
-        parts.append(f"{name.title()}: {source.root}/{view.scale}, data {source.data}.")
+        parts.append(f"{name.title()}: {source.root.name}/{view.scale}, data {source.data}.")
     if len({source.data for source in view.sources.values() if source.seeds}) > 1:
         parts.append("The data differ: another release, other settings, or other data.")
     return " ".join(parts)
