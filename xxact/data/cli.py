@@ -91,7 +91,7 @@ def _add_prepare(commands) -> None:
 
 def _prepare(args: argparse.Namespace) -> int:
     from xxact.data.prepare import prepare, prepare_share, report
-    from xxact.data.source import Columns, parse_columns, parse_inputs
+    from xxact.data.sources.source import Columns, parse_columns, parse_inputs
 
     if args.source == "mini":
         inputs, columns = args.input, Columns()
@@ -162,17 +162,17 @@ def _add_fetch(commands) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data import fetch, fetch_mp
+    from xxact.data.fetch import data_sets, materials_project
 
     with held(args.out / LOCK, f"{args.out} is being filled"):
         if args.data_set == "alexandria":
-            fetch.alexandria(args.out, fetch.parse_ranges(args.files))
+            data_sets.alexandria(args.out, data_sets.parse_ranges(args.files))
         elif args.data_set == "mp20":
-            fetch.mp20(args.out)
+            data_sets.mp20(args.out)
         elif args.data_set == "aflow":
-            fetch.aflow(args.out)
+            data_sets.aflow(args.out)
         else:
-            fetch_mp.mp(args.out)
+            materials_project.mp(args.out)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urljoin
 
-from xxact.data.download import Checks, Patience, download, read_text
+from xxact.data.fetch.download import Checks, Patience, download, read_text
 from xxact.errors import UserError
 from xxact.files import write_atomically
 

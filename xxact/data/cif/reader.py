@@ -34,9 +34,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xxact.data.cif_block import Block, parse_blocks, parse_cell, parse_sites
-from xxact.data.cif_composition import check_composition, parse_composition
-from xxact.data.cif_symmetry import crystal_of
+from xxact.data.cif.block import Block, parse_blocks, parse_cell, parse_sites
+from xxact.data.cif.composition import check_composition, parse_composition
+from xxact.data.cif.symmetry import crystal_of
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.orbits import expand

@@ -23,9 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xxact.data.download import Checks, Patience, download, download_wheel
-from xxact.data.fetch import say_next
-from xxact.data.mp_join import Label, Material, Sources, join
+from xxact.data.fetch.data_sets import say_next
+from xxact.data.fetch.download import Checks, Patience, download, download_wheel
+from xxact.data.fetch.mp_join import Label, Material, Sources, join
 from xxact.data.progress import Rate
 from xxact.data.store import SPLITS
 from xxact.data.subset import split_of

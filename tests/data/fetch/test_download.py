@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from xxact.data.download import Checks, Patience, download
+from xxact.data.fetch.download import Checks, Patience, download
 from xxact.errors import UserError
 
 CONTENT = bytes(range(256)) * 2000
