@@ -98,18 +98,14 @@ def _add_prepare(commands) -> None:
 
 def _prepare(args: argparse.Namespace) -> int:
     from xxact.data.prepare import prepare, prepare_share, report
-    from xxact.data.sources.source import Columns, parse_columns, parse_inputs
+    from xxact.data.sources.arguments import parse_columns, parse_inputs
 
-    if args.source == "mini":
-        inputs, columns = args.input, Columns()
-        if args.column or args.target:
-            raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
-    else:
-        inputs = parse_inputs(args.input)
-        columns = parse_columns(args.column, args.target, known_columns(args.source))
+    if args.source == "mini" and (args.column or args.target):
+        raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
+    inputs = parse_inputs(args.input)
     settings = {
         "name": args.name,
-        "columns": columns,
+        "columns": parse_columns(args.column, args.target, known_columns(args.source)),
         "symprec": args.symprec,
         "workers": args.workers,
         "overwrite": args.overwrite,
