@@ -29,8 +29,6 @@ from xxact.data.folder import (
     new_store,
     put_in_place,
 )
-from xxact.data.labels import remarks
-from xxact.data.leak import leak
 from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.sources import SOURCES, make_source
@@ -309,19 +307,3 @@ def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
             "directory, or replace it with --overwrite"
         )
     return not (differs or damaged)
-
-
-def report(prepared: Prepared) -> int:
-    """Print what was stored; 1 if an input could not be read to its end, else 0."""
-    store, failures = prepared.store, prepared.store.manifest["failures"]
-    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
-    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
-    for reason, n in failures.items():
-        print(f"  {reason}: {n:,}")
-    if failures:
-        print(f"  each is listed in {store.path / FAILURES}")
-    for line in [*leak(store), *remarks(store)]:
-        print(f"  {line}")
-    for path, reason in prepared.unreadable.items():
-        print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
-    return 1 if prepared.unreadable else 0
