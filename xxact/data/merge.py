@@ -32,11 +32,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
     if not sizes.n:
-        for _, path in shards:
-            failures.extend(read_failures(np.load(path)["failures"]))
-        failures.finish()
-        names = ", ".join(job.entry.path.name for job in jobs)
-        raise NothingStored(f"no row of {names} could be stored ({failures.summary()})")
+        raise _nothing_stored(jobs, [path for _, path in shards], failures)
     manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
     splits: Counter[int] = Counter()
@@ -62,6 +58,15 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     counts["content_sha256"] = _content_hash(manifest, rows.digest())
     manifest = manifest | counts | {"columns": columns, "files": files}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _nothing_stored(jobs: list[Job], paths: list[Path], failures: _FailureWriter) -> NothingStored:
+    for path in paths:
+        with np.load(path) as shard:
+            failures.extend(read_failures(shard["failures"]))
+    failures.finish()
+    names = ", ".join(job.entry.path.name for job in jobs)
+    return NothingStored(f"no row of {names} could be stored ({failures.summary()})")
 
 
 def _described(target: TargetColumn, sizes: _Sizes) -> dict:
