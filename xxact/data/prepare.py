@@ -66,7 +66,7 @@ def prepare(
     wait: bool = False,
     split_by: str | None = None,
 ) -> Prepared:
-    """Prepare a store in `out` from files of one source (see `sources.py`).
+    """Prepare a store in `out` from files of one source (see `xxact.data.sources`).
 
     inputs: files, or `Input`s that carry a split, which is kept; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
