@@ -111,7 +111,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     rows = compare.compare(options.rerun, options.committed)
     print(compare.render(rows))
-    return int(any(row.verdict in (compare.OUTSIDE, compare.OTHER_SPEC) for row in rows))
+    return int(rows["verdict"].isin([compare.OUTSIDE, compare.OTHER_SPEC]).any())
 
 
 def _adopt(options: argparse.Namespace) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from xxact.analysis import render, tables
 from xxact.analysis.claims import Claim, claims
-from xxact.analysis.plots import FIGURES, Figure
+from xxact.analysis.plots import FIGURES
+from xxact.analysis.plots.style import Figure
 from xxact.analysis.provenance import ordered_scales, read_tree, tree_root
 from xxact.analysis.render import Source, View
 from xxact.errors import UserError
