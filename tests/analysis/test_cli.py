@@ -10,6 +10,7 @@ import fabricate
 import pytest
 
 from xxact.analysis import cli, figures, report
+from xxact.analysis.published import declared
 from xxact.errors import UserError
 from xxact.experiments.result import result_path
 
@@ -120,7 +121,7 @@ def test_the_report_is_one_page_that_needs_no_network(trees):
     assert "<th>mini</th>" in summary
     assert "<th>aflow</th>" not in summary
     assert "error above the published one" in page
-    for notes in report.notes().values():
+    for notes in declared("notes").values():
         for note in notes:
             assert note["title"].replace('"', "&#34;") in page
     _well_formed(page)

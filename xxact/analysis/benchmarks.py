@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import yaml
 
 from xxact.analysis.plots import pipeline
+from xxact.analysis.published import declared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +37,9 @@ class Benchmark:
 
 def benchmarks(results: Path, figures: Path) -> dict[str, list[Benchmark]]:
     """Heading -> measurements; draws the figure of the pipeline into the folder `figures`."""
-    source = resources.files("xxact.analysis") / "benchmarks.yaml"
-    declared = yaml.safe_load(source.read_text(encoding="utf-8"))
     return {
         heading: [found for part in parts for found in _measured(part, results, figures)]
-        for heading, parts in declared.items()
+        for heading, parts in declared("benchmarks").items()
     }
 
 

@@ -11,11 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from xxact.analysis import frame, scaling
 from xxact.analysis.inference import (
@@ -27,6 +25,7 @@ from xxact.analysis.inference import (
     log_slope,
     of_scores,
 )
+from xxact.analysis.published import declared
 from xxact.analysis.quantities import ENERGY, SYSTEM
 from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
@@ -293,9 +292,8 @@ COMPARED = {
 
 def claims(source: Source) -> list[Claim]:
     """Every statement, decided together on the results of one scale."""
-    text = (resources.files("xxact.analysis") / "claims.yaml").read_text(encoding="utf-8")
     evidence, found = Evidence(source), []
-    for key, stated in yaml.safe_load(text).items():
+    for key, stated in declared("claims").items():
         for name, label in EACH[stated.get("each", "")].items():
             evidence.asked.clear()
             comparisons = tuple(COMPARED[stated["by"]](evidence, stated, name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -273,17 +273,6 @@ def result_files(root: str | Path, scale: str) -> list[Path]:
     """The result files of one scale, by table, row and seed number."""
     found = [p for p in (Path(root) / scale).glob("*/*/seed*.json") if _SEED_FILE.fullmatch(p.name)]
     return sorted(found, key=lambda p: (p.parts[-3:-1], int(p.stem.removeprefix("seed"))))
-
-
-def iter_results(root: str | Path, scale: str) -> Iterator[tuple[Path, Result]]:
-    """Each result of one scale with its path, by table, row and seed number."""
-    for path in result_files(root, scale):
-        yield path, read_result(path)
-
-
-def load_results(root: str | Path) -> list[Result]:
-    """All results of all scales under `root`."""
-    return [result for scale in scales(root) for _, result in iter_results(root, scale)]
 
 
 def _read(path: str | Path, model: type[Model]) -> Model:
