@@ -203,13 +203,6 @@ def test_commands_train_what_a_table_reads_and_no_more(results):
     }
 
 
-def test_make_reproduce_trains_what_table_1_shares_with_table_3():
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
-    shared = re.search(r"^SHARED = (.*)$", makefile, re.MULTILINE)[1].split()
-    wanted = {run.split("/")[1] for run in tables.table("table1").runs if "table3/" in run}
-    assert set(shared) == wanted
-
-
 def test_declared_runs_are_rows_of_the_experiments():
     folder = Path(__file__).parents[2] / "experiments"
     for key in (*TABLES, "crabnet_check"):

@@ -60,7 +60,6 @@ TARGETS = {
 EACH = {
     "": {"": ""},
     "pretrainings": {key: label for key, label in PRETRAINING_LABELS.items() if key != "none"},
-    "controls": scaling.CONTROLS,
     "spaces": {"embedding": "embedding space", "projection": "2-D projection"},
 }
 
@@ -239,11 +238,11 @@ def by_scores(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator
 
 def by_exponents(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
     """The scaling exponent of the bimodal model against that of composition alone."""
-    sizes = scaling.sizes(name)
-    millions = [scaling.SIZES[size] for size in sizes]
-    slopes = {}
+    control, slopes = stated["control"], {}
+    millions = [scaling.SIZES[size] for size in scaling.sizes(control)]
     for model in scaling.MODELS:
-        losses = _losses(evidence, [scaling.run_name(model, size, name) for size in sizes])
+        runs = [scaling.run_name(model, size, control) for size in scaling.sizes(control)]
+        losses = _losses(evidence, runs)
         slopes[model] = log_slope(millions, losses) if losses else None
     label = "scaling exponent: bimodal more negative than composition alone"
     yield Comparison(label, slopes["xxact"], slopes["crabnet"], higher_is_better=False)
@@ -253,7 +252,8 @@ def by_gaps(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[C
     """Composition alone less bimodal, on the whole training split against a part of it."""
     gaps = []
     for size in ("4500k", "1000k"):
-        losses = _losses(evidence, [scaling.run_name(m, size, name) for m in scaling.MODELS])
+        runs = [scaling.run_name(model, size, stated["control"]) for model in scaling.MODELS]
+        losses = _losses(evidence, runs)
         gaps.append(combined([1, -1], losses) if losses else None)
     yield Comparison("gap at full size larger than at 1/4.5", *gaps, "meV/atom")
 
@@ -297,6 +297,7 @@ def claims(source: Source) -> list[Claim]:
         for name, label in EACH[stated.get("each", "")].items():
             evidence.asked.clear()
             comparisons = tuple(COMPARED[stated["by"]](evidence, stated, name))
+            label = scaling.CONTROLS.get(stated.get("control"), label)
             statement = stated["statement"].format(label=label)
             runs = tuple(dict.fromkeys(evidence.asked))
             found.append(Claim(key.format(name=name), statement, comparisons, runs=runs))

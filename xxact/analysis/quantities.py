@@ -56,6 +56,8 @@ def quantities(root: str | Path, scale: str) -> pd.DataFrame:
     names = ("load_runs", "load", "load_curves", "load_classes", "load_silhouettes", "load_floors")
     loaded = (getattr(frame, name)(root, scale) for name in names)
     runs, scores, curves, classes, silhouettes, floors = loaded
+    if runs.empty:
+        return pd.DataFrame(columns=COLUMNS)
     scores = _scores(scores, set(curves["run"]))
     progress = _progress(curves)
     spaces = silhouettes["space"] + "/" + silhouettes["class"]
