@@ -195,8 +195,8 @@ def heading(view: View, section: Section) -> str:
     """Title and unit of a section, with the target where ours is another than the paper's."""
     text = section.title + (f" ({section.unit})" if section.unit else "")
     cells = view.of(section)
-    measured = cells[(cells["target"].fillna("") != "") & (cells["unit"] != section.unit)]
-    own = ", ".join(sorted({target.replace("_", " ") for target in measured["target"]}))
+    targets = cells.loc[cells["unit"] != section.unit, "target"].dropna()
+    own = ", ".join(sorted({target.replace("_", " ") for target in targets if target}))
     return f"{text}; here: {own}" if own and section.unit else text
 
 
