@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -74,17 +73,11 @@ class SpecRecord(_Open):
     reproduces: str | None = None
 
 
-#: `Store.content_sha256`; results of schema 1 name their data by the hash of the manifest.
-ContentHash = Annotated[
-    str, Field(validation_alias=AliasChoices("content_sha256", "manifest_sha256"))
-]
-
-
 class DataRecord(_Open):
-    """Which data set a run saw, and how many samples of each split."""
+    """Which data set a run saw (`Store.content_sha256`), and how many samples of each split."""
 
     name: str
-    content_sha256: ContentHash
+    content_sha256: str
     n: dict[str, NonNegativeInt]
 
 
@@ -185,9 +178,9 @@ class PredictionsRecord(_Frozen):
 
 
 class Result(_Frozen):
-    """Everything one finished run reports; schema 1 knew no predictions and no initial weights."""
+    """Everything one finished run reports."""
 
-    schema_: Literal[1, 2] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     run: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     scale: str
     seed: NonNegativeInt
@@ -206,13 +199,13 @@ class Result(_Frozen):
 
 
 class DataSummary(_Open):
-    """`data.json` of a scale: how many samples, by part, crystal system and element.
+    """`data.json` of a scale: how many samples, by split, crystal system and element.
 
-    `formula_floors`: target -> part -> score of the median of each formula (`xxact.data.floors`).
+    `formula_floors`: target -> split -> score of the median of each formula (`xxact.data.floors`).
     """
 
     name: str
-    content_sha256: ContentHash
+    content_sha256: str
     n: dict[str, NonNegativeInt]
     crystal_systems: dict[str, dict[str, NonNegativeInt]] = {}
     elements: dict[str, dict[str, NonNegativeInt]] = {}
