@@ -58,7 +58,7 @@ DAMAGES = {
     "surprise": lambda c: c.update(surprise=1),
     "data.content_sha256": lambda c: c["data"].pop("content_sha256"),
     "seed": lambda c: c.update(seed=-1),
-    "schema": lambda c: c.update(schema=3),
+    "schema": lambda c: c.update(schema=1),
     "run": lambda c: c.update(run="none"),
 }
 

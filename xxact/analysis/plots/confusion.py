@@ -26,7 +26,7 @@ def confusion(found: pd.DataFrame, run: str) -> pd.DataFrame:
 
 
 @style.figure("confusion", "Confusion of crystal systems (to Table 4)", RUNS)
-def figure(root: Path, scale: str, beside: Path | None):
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Share of each true system (row) that was given each system (column), in %."""
     import seaborn as sns
 

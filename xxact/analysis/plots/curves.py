@@ -39,7 +39,7 @@ def curves(root: str | Path, scale: str) -> pd.DataFrame:
 
 
 @style.figure("figure6", "Figure 6: training curves", RUNS)
-def figure6(root: Path, scale: str, beside: Path | None):
+def figure6(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Draw the columns whose two runs are there, `beside` dotted; nothing where there is none."""
     import seaborn as sns
 

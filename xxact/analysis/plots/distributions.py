@@ -29,7 +29,7 @@ def counts(root: Path, scale: str, kind: str) -> pd.DataFrame:
 
 
 @style.figure("figure4", "Figure 4: crystal systems, train and test", ["table2/none"])
-def figure4(root: Path, scale: str, beside: Path | None):
+def figure4(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Share of each crystal system in the two splits."""
     import seaborn as sns
 

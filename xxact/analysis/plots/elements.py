@@ -42,7 +42,7 @@ PLACES = _periods()
 
 
 @style.figure("figure5", "Figure 5: elements, train and test", ["table2/none"])
-def figure5(root: Path, scale: str, beside: Path | None):
+def figure5(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Number of samples that hold each element, training above test."""
     found = counts(root, scale, "element")
     panels = {
@@ -70,7 +70,7 @@ def element_errors(root: Path, scale: str) -> pd.DataFrame:
 
 
 @style.figure("error_by_element", "Error by element", ERROR_RUNS)
-def error_by_element(root: Path, scale: str, beside: Path | None):
+def error_by_element(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Test MAE of the samples that hold each element, one colour scale for all runs."""
     errors = element_errors(root, scale)
     runs = frame.load_runs(root, scale)
@@ -89,7 +89,9 @@ def error_by_element(root: Path, scale: str, beside: Path | None):
     return _periodic_tables(values, note, shared_colours=True)
 
 
-def _periodic_tables(panels: Mapping[str, Mapping[str, float]], note: str, shared_colours: bool):
+def _periodic_tables(
+    panels: Mapping[str, Mapping[str, float]], note: str, shared_colours: bool
+) -> style.Canvas:
     """One periodic table below the other: title -> symbol -> value."""
     everything = [value for values in panels.values() for value in values.values()]
     figure, axes = style.panels(len(panels), 1, 3.75 * len(panels) + 0.2)

@@ -14,7 +14,7 @@ RUNS = tuple(run for _, run in EMBEDDED_RUNS.values())
 
 
 @style.figure("figure2", "Figure 2: embeddings in two dimensions", RUNS)
-def figure2(root: Path, scale: str, beside: Path | None):
+def figure2(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Panels in the order of Table 5; a run that is absent has no panel, without any no figure."""
     import seaborn as sns
     from matplotlib.lines import Line2D

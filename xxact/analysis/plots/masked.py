@@ -36,7 +36,7 @@ def explained(root: Path, scale: str) -> pd.DataFrame:
 
 
 @style.figure("masked", "Masked XRD modelling: explained variance", RUNS)
-def figure(root: Path, scale: str, beside: Path | None):
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Bars with the spread over seeds: 0 is the mean pattern of the training split."""
     import seaborn as sns
 

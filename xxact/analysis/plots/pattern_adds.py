@@ -50,7 +50,7 @@ def by_pattern(found: pd.DataFrame) -> pd.DataFrame:
 
 
 @style.figure("pattern_adds", "What the pattern adds", RUNS)
-def figure(root: Path, scale: str, beside: Path | None):
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Differences within formulas; errors on formulas seen and new, and with wrong patterns."""
     from matplotlib.patches import Patch
 

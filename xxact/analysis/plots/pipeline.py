@@ -9,7 +9,7 @@ from xxact.analysis.plots import style
 
 
 @style.figure("pipeline", "Time, memory and bytes against entries", [])
-def figure(root: Path, scale: str, beside: Path | None):
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Three panels, logarithmic; the extrapolations of time and bytes are open circles."""
     result = json.loads((root / "benchmarks" / "scale.json").read_text(encoding="utf-8"))
     runs, line = result["runs"], result["extrapolation"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @style.figure("figure3", "Figure 3: error against training-set size", experiment.RUNS)
-def figure3(root: Path, scale: str, beside: Path | None):
+def figure3(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """MAE and laws against the share of the training split; `beside` as crosses."""
     found = points(root, scale)
     others = points(beside, scale) if beside else found.iloc[:0]
