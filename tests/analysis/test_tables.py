@@ -13,9 +13,9 @@ import fabricate
 import pytest
 
 from xxact.analysis import render, tables
-from xxact.analysis.figures import BENCHMARKS, TABLES, Results
+from xxact.analysis.figures import BENCHMARKS, TABLES
 from xxact.analysis.quantities import NOT_RECORDED
-from xxact.analysis.render import NOT_RUN, View
+from xxact.analysis.render import NOT_RUN, Source, View
 from xxact.experiments.result import result_path, write_result
 
 FORMS = ("markdown", "csv_text", "latex", "terminal")
@@ -23,7 +23,7 @@ FORMS = ("markdown", "csv_text", "latex", "terminal")
 
 def _view(key, committed, yours=None, scale="mini"):
     roots = {"committed": committed} | ({"yours": yours} if yours else {})
-    sources = {name: Results(root).source(scale) for name, root in roots.items()}
+    sources = {name: Source(root, scale) for name, root in roots.items()}
     targets = {run: names for source in sources.values() for run, names in source.targets.items()}
     table = tables.costs(sorted(targets)) if key == "costs" else tables.table(key, targets)
     return View(table, scale, sources)
@@ -203,13 +203,6 @@ def test_commands_train_what_a_table_reads_and_no_more(results):
     }
 
 
-def test_make_reproduce_trains_what_table_1_shares_with_table_3():
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
-    shared = re.search(r"^SHARED = (.*)$", makefile, re.MULTILINE)[1].split()
-    wanted = {run.split("/")[1] for run in tables.table("table1").runs if "table3/" in run}
-    assert set(shared) == wanted
-
-
 def test_declared_runs_are_rows_of_the_experiments():
     folder = Path(__file__).parents[2] / "experiments"
     for key in (*TABLES, "crabnet_check"):
@@ -315,7 +308,7 @@ def test_a_new_row_and_a_new_target_are_one_yaml_each(results):
     content["metrics"] = {"final": {"test": {"bulk_modulus": {"mae_gpa": 12.5, "n": 500}}}}
     content["curve"], content["per_element"] = [], None
     write_result(result_path(results, "mini", content["run"], 0), content)
-    found = Results(results).source("mini").values["table1/my_target", "bulk_modulus/final"]
+    found = Source(results, "mini").values["table1/my_target", "bulk_modulus/final"]
     assert (found["mean"], found["unit"]) == (12.5, "GPa")
 
 
