@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from xxact.data import open_store
-from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare, prepare_share
-from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
+from xxact.data.sources.arguments import parse_columns, parse_inputs
+from xxact.data.sources.csv_files import KNOWN
+from xxact.data.sources.source import Columns, Input, TargetColumn
 from xxact.errors import UserError
 from xxact.xrd import CrystalError
 
@@ -265,7 +266,7 @@ def test_an_input_that_cannot_be_opened_does_not_stop_the_others(
             raise PermissionError(13, "Permission denied", str(path))
         return open(path, *arguments, **options)
 
-    for module in ("data.compute", "data.csv_source", "files"):
+    for module in ("data.compute", "data.sources.csv_files", "files"):
         monkeypatch.setattr(f"xxact.{module}.open", refuse, raising=False)
     prepared = prepare("csv", [closed, crystals_csv], tmp_path / "store")
     assert prepared.store.n == 60
@@ -338,11 +339,11 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
 
 def test_inputs_are_checked(crystals_csv, tmp_path):
     with pytest.raises(UserError, match="no input file"):
-        parse_inputs([str(tmp_path / "absent.csv")])
+        prepare("csv", [tmp_path / "absent.csv"], tmp_path / "store")
     with pytest.raises(UserError, match="no split 'holdout'"):
         parse_inputs([f"holdout={crystals_csv}"])
     with pytest.raises(UserError, match="give all or none"):
-        parse_inputs([f"train={crystals_csv}", str(crystals_csv)])
+        prepare("csv", [Input(crystals_csv, "train"), Input(crystals_csv)], tmp_path / "store")
     with pytest.raises(UserError, match="same content"):
         prepare("csv", [crystals_csv, Input(crystals_csv)], tmp_path / "store")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,16 @@ from xxact.data.store import FAILURES, LOCK, SPLITS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.files import held
+
+if TYPE_CHECKING:
+    from xxact.data.prepare import Prepared
+
+_DATA_SETS = {
+    "mp": "127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy",
+    "mp20": "CDVAE's MP-20: train.csv, val.csv, test.csv",
+    "alexandria": "Alexandria 3D (PBE), 2024.12.15",
+    "aflow": "CrabNet's benchmark: AFLOW bulk moduli of formulas",
+}
 
 
 def add_parser(subparsers) -> None:
@@ -90,19 +102,15 @@ def _add_prepare(commands) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from xxact.data.prepare import prepare, prepare_share, report
-    from xxact.data.source import Columns, parse_columns, parse_inputs
+    from xxact.data.prepare import prepare, prepare_share
+    from xxact.data.sources.arguments import parse_columns, parse_inputs
 
-    if args.source == "mini":
-        inputs, columns = args.input, Columns()
-        if args.column or args.target:
-            raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
-    else:
-        inputs = parse_inputs(args.input)
-        columns = parse_columns(args.column, args.target, known_columns(args.source))
+    if args.source == "mini" and (args.column or args.target):
+        raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
+    inputs = parse_inputs(args.input)
     settings = {
         "name": args.name,
-        "columns": columns,
+        "columns": parse_columns(args.column, args.target, known_columns(args.source)),
         "symprec": args.symprec,
         "workers": args.workers,
         "overwrite": args.overwrite,
@@ -111,7 +119,23 @@ def _prepare(args: argparse.Namespace) -> int:
     if args.share:
         prepare_share(args.source, inputs, args.out, _parse_share(args.share), **settings)
         return 0
-    return report(prepare(args.source, inputs, args.out, **settings))
+    return _report(prepare(args.source, inputs, args.out, **settings))
+
+
+def _report(prepared: Prepared) -> int:
+    """Print what was stored; 1 if an input could not be read to its end, else 0."""
+    store, failures = prepared.store, prepared.store.manifest["failures"]
+    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
+    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
+    for reason, n in failures.items():
+        print(f"  {reason}: {n:,}")
+    if failures:
+        print(f"  each is listed in {store.path / FAILURES}")
+    for line in [*leak(store), *remarks(store)]:
+        print(f"  {line}")
+    for path, reason in prepared.unreadable.items():
+        print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
+    return 1 if prepared.unreadable else 0
 
 
 def _parse_share(text: str) -> tuple[int, int]:
@@ -144,35 +168,25 @@ def _add_fetch(commands) -> None:
         description="Downloads resume; files that are there already and whole are kept.",
     )
     sets = parser.add_subparsers(dest="data_set", metavar="SET", required=True)
-    mp = sets.add_parser(
-        "mp", help="127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy"
-    )
-    mp.add_argument("--out", type=Path, default=Path("data/raw/mp"), metavar="DIR")
-    mp20 = sets.add_parser("mp20", help="CDVAE's MP-20: train.csv, val.csv, test.csv")
-    mp20.add_argument("--out", type=Path, default=Path("data/raw/mp20"), metavar="DIR")
-    alexandria = sets.add_parser("alexandria", help="Alexandria 3D (PBE), 2024.12.15")
-    alexandria.add_argument("--out", type=Path, default=Path("data/raw/alexandria"), metavar="DIR")
-    alexandria.add_argument(
+    for name, what in _DATA_SETS.items():
+        command = sets.add_parser(name, help=what)
+        command.add_argument("--out", type=Path, default=Path("data/raw", name), metavar="DIR")
+        command.set_defaults(func=_fetch)
+    sets.choices["alexandria"].add_argument(
         "--files", default="", metavar="RANGE", help="a part of them, e.g. 0-2 or 0,3,7 (all)"
     )
-    aflow = sets.add_parser("aflow", help="CrabNet's benchmark: AFLOW bulk moduli of formulas")
-    aflow.add_argument("--out", type=Path, default=Path("data/raw/aflow"), metavar="DIR")
-    for command in (mp, mp20, alexandria, aflow):
-        command.set_defaults(func=_fetch)
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data import fetch, fetch_mp
+    from xxact.data.fetch import data_sets, materials_project
 
     with held(args.out / LOCK, f"{args.out} is being filled"):
         if args.data_set == "alexandria":
-            fetch.alexandria(args.out, fetch.parse_ranges(args.files))
-        elif args.data_set == "mp20":
-            fetch.mp20(args.out)
-        elif args.data_set == "aflow":
-            fetch.aflow(args.out)
+            data_sets.alexandria(args.out, data_sets.parse_ranges(args.files))
+        elif args.data_set == "mp":
+            materials_project.mp(args.out)
         else:
-            fetch_mp.mp(args.out)
+            {"mp20": data_sets.mp20, "aflow": data_sets.aflow}[args.data_set](args.out)
     return 0
 
 
@@ -211,8 +225,7 @@ def describe(store: Store) -> str:
 
 
 def _splits(store: Store) -> list[tuple]:
-    order = ("train", "validation", "test", "audit")
-    return [(p, {"samples": int((store.split == SPLITS[p]).sum())}) for p in order]
+    return [(name, {"samples": len(store.indices(name))}) for name in reversed(SPLITS)]
 
 
 def _table(title: str, rows: list[tuple]) -> list[str]:
