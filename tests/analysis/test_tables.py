@@ -21,12 +21,17 @@ from xxact.experiments.result import result_path, write_result
 FORMS = ("markdown", "csv_text", "latex", "terminal")
 
 
-def _view(key, committed, yours=None, scale="mini"):
+def _views(keys, committed, yours=None, scale="mini"):
+    """Some tables, filled from results that are read once."""
     roots = {"committed": committed} | ({"yours": yours} if yours else {})
     sources = {name: Source(root, scale) for name, root in roots.items()}
     targets = {run: names for source in sources.values() for run, names in source.targets.items()}
-    table = tables.costs(sorted(targets)) if key == "costs" else tables.table(key, targets)
-    return View(table, scale, sources)
+    made = [tables.table(k, targets) if k != "costs" else tables.costs(targets) for k in keys]
+    return {table.key: View(table, scale, sources) for table in made}
+
+
+def _view(key, committed, yours=None, scale="mini"):
+    return _views([key], committed, yours, scale)[key]
 
 
 def _cells(view, source="committed") -> dict[tuple[str, str, str], dict[str, str]]:
@@ -37,7 +42,7 @@ def _cells(view, source="committed") -> dict[tuple[str, str, str], dict[str, str
 @pytest.fixture(scope="module")
 def cells(whole):
     """The cells of every table with all runs."""
-    return {key: _cells(_view(key, whole)) for key in TABLES}
+    return {key: _cells(view) for key, view in _views(TABLES, whole).items()}
 
 
 def test_mean_and_standard_deviation_over_seeds(cells):
@@ -281,13 +286,13 @@ def test_deleting_a_result_changes_only_what_derives_from_it(results, cells, run
     for seed in (0, 1, 2):
         result_path(results, "mini", run, seed).unlink()
     changed = 0
-    for key, before in cells.items():
-        for place, cell in _cells(_view(key, results)).items():
+    for key, view in _views(TABLES, results).items():
+        for place, cell in _cells(view).items():
             if run in cell["runs"].split():
                 assert cell["text"] == NOT_RUN
                 changed += 1
             elif cell["runs"] != "table2/mxm" or "resolution" not in place:
-                assert cell == before[place]
+                assert cell == cells[key][place]
     assert changed
 
 
@@ -316,8 +321,8 @@ def test_a_new_row_and_a_new_target_are_one_yaml_each(results):
 
 
 def test_latex_escapes_everything_it_prints(whole):
-    for key in TABLES:
-        text = render.latex(_view(key, whole))
+    for key, view in _views(TABLES, whole).items():
+        text = render.latex(view)
         body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
         assert not re.search(r"(?<!\\)[%#]", body), key
         assert not re.search(r"(?<!\\)_(?![^{]*\})", re.sub(r"\\label\{.*?\}", "", body)), key
@@ -329,7 +334,7 @@ def test_latex_escapes_everything_it_prints(whole):
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX is installed")
 def test_latex_compiles(whole, tmp_path):
     packages = "".join(rf"\usepackage{{{p}}}" for p in ("booktabs", "multirow"))
-    body = "\n".join(render.latex(_view(key, whole)) for key in TABLES)
+    body = "\n".join(map(render.latex, _views(TABLES, whole).values()))
     text = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
