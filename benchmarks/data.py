@@ -37,9 +37,9 @@ import numpy as np
 from machine import hardware
 from release import PER_FILE, write_release
 
-from xxact.data.json_source import alexandria_source
 from xxact.data.prepare import prepare
-from xxact.data.source import Columns, Input, decompressed
+from xxact.data.sources.json_files import alexandria_source
+from xxact.data.sources.source import Columns, Input, decompressed
 from xxact.xrd import broaden, simulate_pattern, space_group_number
 from xxact.xrd.grid import two_theta_grid
 from xxact.xrd.reflections import reflections

@@ -76,8 +76,8 @@ def parents() -> list[tuple[Crystal, float]]:
     """The crystals of `mini` all of whose elements have relatives, and their energies."""
     from importlib import resources
 
-    from xxact.data.csv_source import csv_source
-    from xxact.data.source import Columns, Input
+    from xxact.data.sources.csv_files import csv_source
+    from xxact.data.sources.source import Columns, Input
 
     path = Path(str(resources.files("xxact.data") / "mini" / "mini.csv.xz"))
     source = csv_source([Input(path)], Columns())

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 from mini_card import card
 
-from xxact.data.fetch_mp import JOIN, LABELLED
+from xxact.data.fetch.materials_project import JOIN, LABELLED
 from xxact.data.prepare import prepare
 from xxact.files import write_atomically
 

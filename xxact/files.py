@@ -25,7 +25,6 @@ PARTIAL = ".partial"
 BEAT_S = 5.0
 #: What flock says where the file system has no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_BLOCK = 1 << 22
 
 
 class Taken(UserError):
@@ -69,11 +68,8 @@ def remove_partials(folder: Path) -> None:
 
 def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

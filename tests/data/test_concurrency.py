@@ -165,7 +165,7 @@ def test_who_waits_finds_what_the_other_has_made(formulas, tmp_path):
     out = tmp_path / "st"
     waits = (
         "import sys; from xxact.data.prepare import prepare\n"
-        "from xxact.data.source import parse_columns\n"
+        "from xxact.data.sources.source import parse_columns\n"
         "columns = parse_columns([], ['y=y'], {})\n"
         "prepare('csv', [sys.argv[1]], sys.argv[2], columns=columns, overwrite=True, wait=True)\n"
     )
@@ -188,8 +188,8 @@ def test_two_downloads_into_one_folder(file_server, tmp_path):
     """The first stalls half way; the second is refused and touches nothing."""
     out = tmp_path / "raw"
     fetch = (
-        "import sys; from xxact.data import fetch; from xxact.cli import main\n"
-        f"fetch.mp20.__defaults__ = ({file_server.url!r}, None)\n"
+        "import sys; from xxact.data.fetch import data_sets; from xxact.cli import main\n"
+        f"data_sets.mp20.__defaults__ = ({file_server.url!r}, None)\n"
         f"sys.exit(main(['data', 'fetch', 'mp20', '--out', {str(out)!r}]))\n"
     )
     file_server.files |= {f"{name}.csv": b"x" * 100_000 for name in ("train", "val", "test")}

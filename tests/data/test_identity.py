@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare
-from xxact.data.source import Input, parse_columns
+from xxact.data.sources.csv_files import KNOWN
+from xxact.data.sources.source import Input, parse_columns
 
 
 @pytest.fixture

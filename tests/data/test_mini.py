@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from xxact.data.cif import read_pymatgen_p1
+from xxact.data.cif.reader import read_pymatgen_p1
 from xxact.data.prepare import prepare
 from xxact.data.targets import CRYSTAL_SYSTEMS
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from xxact.data import open_store
-from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare, prepare_share
-from xxact.data.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
+from xxact.data.sources.csv_files import KNOWN
+from xxact.data.sources.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
 from xxact.errors import UserError
 from xxact.xrd import CrystalError
 
@@ -265,7 +265,7 @@ def test_an_input_that_cannot_be_opened_does_not_stop_the_others(
             raise PermissionError(13, "Permission denied", str(path))
         return open(path, *arguments, **options)
 
-    for module in ("data.compute", "data.csv_source", "files"):
+    for module in ("data.compute", "data.sources.csv_files", "files"):
         monkeypatch.setattr(f"xxact.{module}.open", refuse, raising=False)
     prepared = prepare("csv", [closed, crystals_csv], tmp_path / "store")
     assert prepared.store.n == 60

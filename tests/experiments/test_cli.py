@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from xxact.cli import main
-from xxact.data.fetch_mp import COLUMNS
+from xxact.data.fetch.materials_project import COLUMNS
 from xxact.data.prepare import prepare
-from xxact.data.source import parse_columns
+from xxact.data.sources.source import parse_columns
 from xxact.experiments import predictions, suite
 from xxact.experiments.result import Result
 from xxact.files import held

@@ -19,6 +19,13 @@ from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.files import held
 
+_DATA_SETS = {
+    "mp": "127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy",
+    "mp20": "CDVAE's MP-20: train.csv, val.csv, test.csv",
+    "alexandria": "Alexandria 3D (PBE), 2024.12.15",
+    "aflow": "CrabNet's benchmark: AFLOW bulk moduli of formulas",
+}
+
 
 def add_parser(subparsers) -> None:
     """Register `data` and its commands; each parsed result has a `func(args) -> exit code`."""
@@ -91,7 +98,7 @@ def _add_prepare(commands) -> None:
 
 def _prepare(args: argparse.Namespace) -> int:
     from xxact.data.prepare import prepare, prepare_share, report
-    from xxact.data.source import Columns, parse_columns, parse_inputs
+    from xxact.data.sources.source import Columns, parse_columns, parse_inputs
 
     if args.source == "mini":
         inputs, columns = args.input, Columns()
@@ -144,35 +151,25 @@ def _add_fetch(commands) -> None:
         description="Downloads resume; files that are there already and whole are kept.",
     )
     sets = parser.add_subparsers(dest="data_set", metavar="SET", required=True)
-    mp = sets.add_parser(
-        "mp", help="127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy"
-    )
-    mp.add_argument("--out", type=Path, default=Path("data/raw/mp"), metavar="DIR")
-    mp20 = sets.add_parser("mp20", help="CDVAE's MP-20: train.csv, val.csv, test.csv")
-    mp20.add_argument("--out", type=Path, default=Path("data/raw/mp20"), metavar="DIR")
-    alexandria = sets.add_parser("alexandria", help="Alexandria 3D (PBE), 2024.12.15")
-    alexandria.add_argument("--out", type=Path, default=Path("data/raw/alexandria"), metavar="DIR")
-    alexandria.add_argument(
+    for name, what in _DATA_SETS.items():
+        command = sets.add_parser(name, help=what)
+        command.add_argument("--out", type=Path, default=Path("data/raw", name), metavar="DIR")
+        command.set_defaults(func=_fetch)
+    sets.choices["alexandria"].add_argument(
         "--files", default="", metavar="RANGE", help="a part of them, e.g. 0-2 or 0,3,7 (all)"
     )
-    aflow = sets.add_parser("aflow", help="CrabNet's benchmark: AFLOW bulk moduli of formulas")
-    aflow.add_argument("--out", type=Path, default=Path("data/raw/aflow"), metavar="DIR")
-    for command in (mp, mp20, alexandria, aflow):
-        command.set_defaults(func=_fetch)
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data import fetch, fetch_mp
+    from xxact.data.fetch import data_sets, materials_project
 
     with held(args.out / LOCK, f"{args.out} is being filled"):
         if args.data_set == "alexandria":
-            fetch.alexandria(args.out, fetch.parse_ranges(args.files))
-        elif args.data_set == "mp20":
-            fetch.mp20(args.out)
-        elif args.data_set == "aflow":
-            fetch.aflow(args.out)
+            data_sets.alexandria(args.out, data_sets.parse_ranges(args.files))
+        elif args.data_set == "mp":
+            materials_project.mp(args.out)
         else:
-            fetch_mp.mp(args.out)
+            {"mp20": data_sets.mp20, "aflow": data_sets.aflow}[args.data_set](args.out)
     return 0
 
 
@@ -211,8 +208,7 @@ def describe(store: Store) -> str:
 
 
 def _splits(store: Store) -> list[tuple]:
-    order = ("train", "validation", "test", "audit")
-    return [(p, {"samples": int((store.split == SPLITS[p]).sum())}) for p in order]
+    return [(name, {"samples": len(store.indices(name))}) for name in reversed(SPLITS)]
 
 
 def _table(title: str, rows: list[tuple]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import IO
 
 from xxact.data.progress import Rate
 from xxact.data.shard import ROWS, make_shard
-from xxact.data.source import READ_ERRORS, Input, RawRow, Source, UnreadableInput
+from xxact.data.sources.source import READ_ERRORS, Input, RawRow, Source, UnreadableInput
 from xxact.data.workers import WorkerPool
 from xxact.files import write_atomically
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xxact.data.store import Store
-
-SPLITS = ("train", "validation", "test", "audit")
+from xxact.data.store import SPLITS, Store
 
 
 def formula_floors(store: Store) -> dict[str, dict[str, dict[str, float | int]]]:
@@ -24,7 +22,7 @@ def formula_floors(store: Store) -> dict[str, dict[str, dict[str, float | int]]]
             continue
         values = pd.Series(store.values(name), dtype=np.float64)
         errors = (values - values.groupby(formulas).transform("median")).abs()
-        labelled = {split: errors[store.indices(split)].dropna() for split in SPLITS}
+        labelled = {split: errors[store.indices(split)].dropna() for split in reversed(SPLITS)}
         floors[name] = {
             split: {target.metric: float(found.mean() * target.metric_factor), "n": len(found)}
             for split, found in labelled.items()

@@ -13,7 +13,7 @@ import numpy as np
 from xxact.data.compute import Job
 from xxact.data.labels import class_indices, ordered_classes
 from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
-from xxact.data.source import Source, TargetColumn
+from xxact.data.sources.source import Source, TargetColumn
 from xxact.data.store import FAILURES, MANIFEST, SPLITS, ColumnWriter, described
 from xxact.errors import UserError
 from xxact.files import sha256_of, write_atomically

@@ -33,8 +33,8 @@ from xxact.data.labels import remarks
 from xxact.data.leak import leak
 from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
-from xxact.data.source import Columns, Input, Source
 from xxact.data.sources import SOURCES, make_source
+from xxact.data.sources.source import Columns, Input, Source
 from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, open_store, read_manifest
 from xxact.errors import UserError
 from xxact.files import Taken, sha256_of

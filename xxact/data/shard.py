@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.formula import FormulaError, parse_formula
-from xxact.data.source import RawRow, Row, RowError, Source, TargetColumn
+from xxact.data.sources.source import RawRow, Row, RowError, Source, TargetColumn
 from xxact.data.store import composition_words
 from xxact.data.subset import split_of
 from xxact.files import written_whole

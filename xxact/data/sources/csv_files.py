@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from xxact.data.cif import read_cif
-from xxact.data.source import (
+from xxact.data.cif.reader import read_cif
+from xxact.data.sources.source import (
     Columns,
     Input,
     RawRow,
@@ -23,9 +23,9 @@ from xxact.data.source import (
     UnreadableInput,
     read_space_group,
 )
-from xxact.data.table import Table, column_index
+from xxact.data.sources.table import Table, column_index
+from xxact.data.sources.text import check_encoding
 from xxact.data.targets import UNITS
-from xxact.data.text import check_encoding
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
 

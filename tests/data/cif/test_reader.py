@@ -9,7 +9,7 @@ import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
-from xxact.data.cif import read_any, read_cif, read_pymatgen_p1
+from xxact.data.cif.reader import read_any, read_cif, read_pymatgen_p1
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import reflections
 from xxact.xrd.symmetry import space_group_number

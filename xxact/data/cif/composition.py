@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xxact.data.cif_block import Block, parse_number
-from xxact.data.cif_symbols import HYDROGEN, atomic_number, element_names
+from xxact.data.cif.block import Block, parse_number
+from xxact.data.cif.symbols import HYDROGEN, atomic_number, element_names
 from xxact.data.elements import SYMBOLS
 from xxact.xrd.crystal import Crystal, CrystalError
 
@@ -76,7 +76,7 @@ def check_composition(
     """Refuse a crystal that is not what its file says: `missing_element`, `wrong_composition`,
     `wrong_z`.
 
-    implied: see `cif_block.Sites`. What is said to be there has to be among the atoms; only a
+    implied: see `block.Sites`. What is said to be there has to be among the atoms; only a
     formula that agrees can show that it is all there, if a type symbol says so.
     """
     amounts = np.bincount(crystal.atomic_numbers, crystal.occupancies)

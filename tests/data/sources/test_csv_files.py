@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from xxact.cli import main
-from xxact.data.csv_source import KNOWN
 from xxact.data.prepare import prepare
-from xxact.data.source import Columns, TargetColumn, parse_columns, parse_inputs
+from xxact.data.sources.csv_files import KNOWN
+from xxact.data.sources.source import Columns, TargetColumn, parse_columns, parse_inputs
 from xxact.data.store import Store, open_store
 from xxact.errors import UserError
 

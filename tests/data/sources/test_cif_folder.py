@@ -5,9 +5,9 @@ import csv
 import pytest
 
 from xxact.cli import main
-from xxact.data.cif_source import KNOWN
 from xxact.data.prepare import prepare
-from xxact.data.source import parse_columns, parse_inputs
+from xxact.data.sources.cif_folder import KNOWN
+from xxact.data.sources.source import parse_columns, parse_inputs
 from xxact.data.store import Store, open_store
 from xxact.errors import UserError
 

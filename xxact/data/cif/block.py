@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from gemmi import cif
 
-from xxact.data.cif_symbols import HYDROGEN, read_label, read_type_symbol
+from xxact.data.cif.symbols import HYDROGEN, read_label, read_type_symbol
 from xxact.xrd.crystal import CrystalError
 from xxact.xrd.orbits import Site
 

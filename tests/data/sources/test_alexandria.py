@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from xxact.cli import main
-from xxact.data.json_entries import object_end
-from xxact.data.json_source import alexandria_source
-from xxact.data.json_structure import crystal_from_dict
 from xxact.data.prepare import prepare
-from xxact.data.source import Columns, Input, parse_columns
+from xxact.data.sources.json_entries import object_end
+from xxact.data.sources.json_files import alexandria_source
+from xxact.data.sources.json_structure import crystal_from_dict
+from xxact.data.sources.source import Columns, Input, parse_columns
 from xxact.data.store import open_store
 from xxact.errors import UserError
 
@@ -103,7 +103,7 @@ def test_both_shapes(run, shape):
 
 
 def test_entries_across_blocks(run, monkeypatch):
-    monkeypatch.setattr("xxact.data.json_entries._CHUNK", 100)
+    monkeypatch.setattr("xxact.data.sources.json_entries._CHUNK", 100)
     assert ids(run(entries_json(texts(30))).store) == list(range(30))
 
 

@@ -11,27 +11,22 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from xxact import __version__
 from xxact.data.progress import Rate
 from xxact.errors import UserError
 from xxact.files import sha256_of, write_atomically
 
+T = TypeVar("T")
+
 _CHUNK = 1 << 18
 _HEADERS = {"User-Agent": f"xxact/{__version__}", "Accept-Encoding": "identity"}
 _FOREVER = (400, 401, 403, 404, 405, 410, 451)
 _LINE_FAULTS = (OSError, http.client.HTTPException)  # timeouts and refusals are OSErrors
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What a file must be: its size in bytes and its hash, as far as they are published."""
-
-    size: int | None = None
-    algorithm: str = "sha256"
-    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,43 +43,34 @@ class _Restart(Exception):
 
 
 def download(
-    url: str, path: Path, checks: Checks | None = None, patience: Patience | None = None
+    url: str, path: Path, digest: str | None = None, patience: Patience | None = None
 ) -> Path:
-    """Download `url` to `path`; a file that is there already and fits the checks is kept.
+    """Download `url` to `path`; a file that is there already and has the digest is kept.
 
+    digest: the published MD5 or SHA-256 in hexadecimal digits, if there is one; without it, a file
+    of the length that the server states is kept.
     What was received is kept in `<path>.partial` and continued, by this call and by later ones,
     as long as the server says that its file is unchanged. `UserError` when the server refuses,
-    when nothing more arrives in `patience.tries` tries, or when size or hash stay wrong.
+    when nothing more arrives in `patience.tries` tries, or when the digest stays wrong.
     """
-    checks, patience = checks or Checks(), patience or Patience()
+    patience = patience or Patience()
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and _is_whole(url, path, checks, patience):
+    if path.exists() and _is_whole(url, path, digest, patience):
         return path
     partial = path.with_name(path.name + ".partial")
-    failures = 0
-    while failures < patience.tries:
-        before = _size(partial)
+
+    def attempt() -> None:
         try:
-            _continue(url, partial, checks, patience)
-            _check(partial, checks)
-            os.replace(partial, path)
-            _validator_file(partial).unlink(missing_ok=True)
-            return path
-        except _Restart as error:
+            _continue(url, partial, patience)
+            _check(partial, digest)
+        except _Restart:
             partial.unlink(missing_ok=True)
-            failures, reason = failures + 1, str(error)
-        except urllib.error.HTTPError as error:
-            if error.code in _FOREVER:
-                raise UserError(f"{url}: the server answers {error.code} {error.reason}") from error
-            failures, reason = failures + 1, f"{error.code} {error.reason}"
-        except _LINE_FAULTS as error:
-            failures = 1 if _size(partial) > before else failures + 1
-            reason = str(error) or type(error).__name__
-        time.sleep(min(60.0, patience.pause * 2 ** (failures - 1)) if patience.pause else 0.0)
-    raise UserError(
-        f"{url}: gave up after {patience.tries} tries ({reason}); run the same command again to "
-        f"go on from the {_size(partial):,} bytes in {partial}"
-    )
+            raise
+
+    _patiently(url, attempt, patience, lambda: _size(partial))
+    os.replace(partial, path)
+    _validator_file(partial).unlink(missing_ok=True)
+    return path
 
 
 def download_wheel(name: str, folder: Path, sha256: str) -> Path:
@@ -114,19 +100,38 @@ def download_wheel(name: str, folder: Path, sha256: str) -> Path:
 def read_text(url: str, patience: Patience | None = None) -> str:
     """A small text (an index page, a list of hashes); `UserError` if it cannot be had."""
     patience = patience or Patience()
-    reason = ""
-    for attempt in range(patience.tries):
+
+    def attempt() -> str:
+        with _open(url, {}, patience) as response:
+            return response.read().decode("utf-8", "replace")
+
+    return _patiently(url, attempt, patience)
+
+
+def _patiently(
+    url: str, attempt: Callable[[], T], patience: Patience, received: Callable[[], int] = lambda: 0
+) -> T:
+    """What `attempt` returns, tried again while the line breaks or the server is busy.
+
+    received: bytes so far; tries are counted from where more came. `UserError` at their end.
+    """
+    failures, reason = 0, ""
+    while failures < patience.tries:
+        before = received()
         try:
-            with _open(url, {}, patience) as response:
-                return response.read().decode("utf-8", "replace")
+            return attempt()
         except urllib.error.HTTPError as error:
-            reason = f"{error.code} {error.reason}"
             if error.code in _FOREVER:
-                break
-        except _LINE_FAULTS as error:
+                raise UserError(f"{url}: the server answers {error.code} {error.reason}") from error
+            failures, reason = failures + 1, f"{error.code} {error.reason}"
+        except (_Restart, *_LINE_FAULTS) as error:
+            failures = 1 if received() > before else failures + 1
             reason = str(error) or type(error).__name__
-        time.sleep(patience.pause * 2**attempt)
-    raise UserError(f"{url} cannot be read: {reason}")
+        time.sleep(min(60.0, patience.pause * 2 ** (failures - 1)))
+    raise UserError(
+        f"{url}: gave up after {patience.tries} tries ({reason}); run the same command again to "
+        f"go on from the {received():,} bytes that are here"
+    )
 
 
 def _open(url: str, headers: dict, patience: Patience, method: str = "GET"):
@@ -134,27 +139,24 @@ def _open(url: str, headers: dict, patience: Patience, method: str = "GET"):
     return urllib.request.urlopen(request, timeout=patience.stall)
 
 
-def _is_whole(url: str, path: Path, checks: Checks, patience: Patience) -> bool:
+def _is_whole(url: str, path: Path, digest: str | None, patience: Patience) -> bool:
     """Whether the file at `path` is the one to download, as far as that can be known."""
-    if checks.size is not None or checks.digest is not None:
-        try:
-            _check(path, checks)
-        except _Restart:
-            return False
-        return True
     try:
+        if digest is not None:
+            _check(path, digest)
+            return True
         with _open(url, {}, patience, "HEAD") as response:
             length = response.headers.get("Content-Length")
+    except _Restart:
+        return False
     except _LINE_FAULTS:
         return True
     return length is None or int(length) == path.stat().st_size
 
 
-def _continue(url: str, partial: Path, checks: Checks, patience: Patience) -> None:
+def _continue(url: str, partial: Path, patience: Patience) -> None:
     """Receive what is missing; an `OSError` where the line breaks, stalls or ends too early."""
     have, validator = _size(partial), _validator(partial)
-    if checks.size is not None and have == checks.size:
-        return
     ranged = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
     try:
         response = _open(url, ranged, patience)
@@ -187,19 +189,15 @@ def _receive(response, partial: Path, start: int, end: int | None) -> None:
     progress.update(done, end, last=True)
 
 
-def _check(path: Path, checks: Checks) -> None:
-    """`_Restart` if the file is not the one that is published."""
-    size = path.stat().st_size
-    if checks.size is not None and size != checks.size:
-        raise _Restart(f"it has {size:,} bytes, {checks.size:,} are published")
-    if checks.digest is None:
+def _check(path: Path, digest: str | None) -> None:
+    """`_Restart` if the file does not have the digest, which is MD5 or SHA-256 by its length."""
+    if digest is None:
         return
-    digest = hashlib.new(checks.algorithm)
+    algorithm = {32: "md5", 64: "sha256"}[len(digest)]
     with open(path, "rb") as stream:
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-    if digest.hexdigest() != checks.digest.lower():
-        raise _Restart(f"its {checks.algorithm} differs from the published one")
+        found = hashlib.file_digest(stream, algorithm).hexdigest()
+    if found != digest.lower():
+        raise _Restart(f"its {algorithm} differs from the published one")
 
 
 def _size(path: Path) -> int:

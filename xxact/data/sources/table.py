@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO
 
-from xxact.data.source import READ_ERRORS, UnreadableInput
-from xxact.data.text import text_stream
+from xxact.data.sources.source import READ_ERRORS, UnreadableInput
+from xxact.data.sources.text import text_stream
 from xxact.errors import UserError
 
 _DELIMITERS = (",", ";", "\t", "|")

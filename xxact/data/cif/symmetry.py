@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import gemmi
 import numpy as np
 
-from xxact.data.cif_block import Block, parse_number
+from xxact.data.cif.block import Block, parse_number
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.reflections import check_distances
 from xxact.xrd.settings import (

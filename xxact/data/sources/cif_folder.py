@@ -14,15 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from xxact.data import csv_source
-from xxact.data.csv_source import CsvSource
-from xxact.data.source import READ_ERRORS, Columns, Input, RawRow, Row, RowError, UnreadableInput
-from xxact.data.table import Table, column_index
-from xxact.data.text import read_text
+from xxact.data.sources import csv_files
+from xxact.data.sources.csv_files import CsvSource
+from xxact.data.sources.source import (
+    READ_ERRORS,
+    Columns,
+    Input,
+    RawRow,
+    Row,
+    RowError,
+    UnreadableInput,
+)
+from xxact.data.sources.table import Table, column_index
+from xxact.data.sources.text import read_text
 from xxact.errors import UserError
 
 #: Left sides that `--column` takes, and the column each stands for.
-KNOWN = {ours: name for ours, name in csv_source.KNOWN.items() if name not in ("cif", "formula")}
+KNOWN = {ours: name for ours, name in csv_files.KNOWN.items() if name not in ("cif", "formula")}
 KNOWN |= {"file": "file"}
 
 
@@ -66,9 +74,9 @@ class CifSource(CsvSource):
 
 def cif_source(inputs: Sequence[Input], columns: Columns) -> CifSource:
     """The source for these CSV files; `UserError` if one lacks a column."""
-    headers = csv_source.read_headers(inputs, _table)
-    found = csv_source.common_column(headers, ("material_id", "id"), columns)
-    content = csv_source.common_column(headers, ("file",), columns) or found
+    headers = csv_files.read_headers(inputs, _table)
+    found = csv_files.common_column(headers, ("material_id", "id"), columns)
+    content = csv_files.common_column(headers, ("file",), columns) or found
     identifier = found or content
     if identifier is None or content is None:
         path, header = next(iter(headers.items()))
@@ -76,19 +84,19 @@ def cif_source(inputs: Sequence[Input], columns: Columns) -> CifSource:
             f"{path} has neither a column 'file' nor 'id' with the names of CIF files; its columns "
             f"are: {', '.join(header)}. Name the right one with --column file=NAME"
         )
-    targets = csv_source.known_targets(headers, columns)
+    targets = csv_files.known_targets(headers, columns)
     if not targets and any("property" in header for header in headers.values()):
         raise UserError(
             f"{next(iter(headers))} has no header: say what its second column is, with "
             "--target NAME:UNIT=property"
         )
-    csv_source.require(headers, columns, identifier)
+    csv_files.require(headers, columns, identifier)
     source = CifSource(
         "composition+xrd",
         targets,
         identifier,
         content,
-        csv_source.space_group_column(headers, columns),
+        csv_files.space_group_column(headers, columns),
     )
     return replace(source, files_sha256=_hash_of_files(headers, content))
 
@@ -111,7 +119,7 @@ def _file(table: Path, name: str) -> Path:
     return path if path.is_file() else path.with_name(f"{path.name}.cif")
 
 
-def _hash_of_files(headers: csv_source.Headers, column: str) -> str:
+def _hash_of_files(headers: csv_files.Headers, column: str) -> str:
     """SHA-256 of the contents of the files in the tables' order; absent ones count as empty."""
     digest = hashlib.sha256()
     for table, header in headers.items():

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from xxact.data import fetch_mp, mp_join
-from xxact.data.cif import read_cif
-from xxact.data.download import Patience
+from xxact.data.cif.reader import read_cif
+from xxact.data.fetch import materials_project, mp_join
+from xxact.data.fetch.download import Patience
 from xxact.data.prepare import prepare
 from xxact.errors import UserError
 
@@ -126,7 +126,7 @@ def origin(file_server, tmp_path, monkeypatch):
     (links / WHEEL).write_bytes(wheel)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
-    return fetch_mp.Origin(
+    return materials_project.Origin(
         structures=file_server.url + "structures.tar.gz",
         tree=tree,
         files={
@@ -172,7 +172,7 @@ def rows_of(path):
 
 
 def test_mp_joins_its_sources(origin, tmp_path, capsys):
-    labelled, unlabelled = fetch_mp.mp(tmp_path / "out", origin, QUICK)
+    labelled, unlabelled = materials_project.mp(tmp_path / "out", origin, QUICK)
     assert f"--input {labelled} {unlabelled} --out data/mp" in capsys.readouterr().out
     columns = ("formation_energy_per_atom", "energy_source", "band_gap", "gap_source")
     found = {row["material_id"]: tuple(row[c] for c in columns) for row in rows_of(labelled)}
@@ -189,13 +189,13 @@ def test_mp_joins_its_sources(origin, tmp_path, capsys):
     assert [row["material_id"] for row in rows] == ["mp-13", "mp-14", "mp-8"]
     assert [row["band_gap"] for row in rows] == ["", "", "4.9"]
     assert {row["energy_source"] for row in rows} == {""}
-    agreement = json.loads((tmp_path / "out" / fetch_mp.JOIN).read_text())
+    agreement = json.loads((tmp_path / "out" / materials_project.JOIN).read_text())
     assert agreement["matbench_by_formula"]["n"] == 1
     assert agreement["matbench_by_formula"]["p50"] == pytest.approx(0.0034567)
 
 
 def test_the_structures_are_those_of_the_source_to_five_decimals(origin, tmp_path):
-    for path in fetch_mp.mp(tmp_path / "out", origin, QUICK):
+    for path in materials_project.mp(tmp_path / "out", origin, QUICK):
         for row in rows_of(path):
             crystal, source = read_cif(row["cif"]), STRUCTURES[row["material_id"]]
             assert row["pretty_formula"] == source.reduced_formula
@@ -209,17 +209,17 @@ def test_a_second_run_makes_the_same_bytes_and_downloads_nothing_that_has_a_hash
     origin, tmp_path, file_server, monkeypatch
 ):
     out = tmp_path / "out"
-    first = [path.read_bytes() for path in fetch_mp.mp(out, origin, QUICK)]
+    first = [path.read_bytes() for path in materials_project.mp(out, origin, QUICK)]
     file_server.requests.clear()
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
-    assert [path.read_bytes() for path in fetch_mp.mp(out, origin, QUICK)] == first
+    assert [path.read_bytes() for path in materials_project.mp(out, origin, QUICK)] == first
     assert {(verb, path) for verb, path, _ in file_server.requests} == {
         ("HEAD", "structures.tar.gz")
     }
 
 
 def test_both_files_make_one_store(origin, tmp_path):
-    paths = fetch_mp.mp(tmp_path / "out", origin, QUICK)
+    paths = materials_project.mp(tmp_path / "out", origin, QUICK)
     store = prepare("csv", paths, tmp_path / "store").store
     assert store.n == 9
     assert np.isfinite(store.values("formation_energy_per_atom")).sum() == 6
@@ -230,30 +230,30 @@ def test_other_structures_than_the_pinned_ones_are_refused(origin, file_server, 
     good = file_server.files["structures.tar.gz"]
     file_server.files["structures.tar.gz"] = good[: len(good) // 2]
     with pytest.raises(UserError, match=r"topology_databases\.tar\.gz is damaged.*delete it"):
-        fetch_mp.mp(tmp_path / "short", origin, QUICK)
+        materials_project.mp(tmp_path / "short", origin, QUICK)
     file_server.files["structures.tar.gz"] = good
     wrong = replace(origin, tree="0" * 40)
     with pytest.raises(UserError, match="does not hold the structures of the pinned version"):
-        fetch_mp.mp(tmp_path / "other", wrong, QUICK)
+        materials_project.mp(tmp_path / "other", wrong, QUICK)
 
 
 def test_a_wheel_that_pip_cannot_find_is_named(origin, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=rf"pip cannot download dara_xrd 1\.3\.0.*put {WHEEL} into"):
-        fetch_mp.mp(tmp_path / "out", origin, QUICK)
+        materials_project.mp(tmp_path / "out", origin, QUICK)
 
 
 def test_another_wheel_of_the_same_name_is_refused(origin, tmp_path):
     wrong = replace(origin, wheel_sha256="0" * 64)
     with pytest.raises(UserError, match="is not the published wheel"):
-        fetch_mp.mp(tmp_path / "out", wrong, QUICK)
+        materials_project.mp(tmp_path / "out", wrong, QUICK)
 
 
 def test_a_structure_is_written_as_in_the_real_file(test_data):
     """The very file of the source, and the row that was made of it."""
     with lzma.open(test_data / "mp_2025.csv.xz", "rt", newline="") as stream:
         row = next(row for row in csv.DictReader(stream) if row["material_id"] == "mp-10")
-    made = fetch_mp.read_structure("mp-10", MP_10)
+    made = materials_project.read_structure("mp-10", MP_10)
     assert (made.formula, str(made.n_sites)) == (row["pretty_formula"], row["nsites"])
     assert made.cif == row["cif"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import orjson
 
 from xxact.compiled import compiled
-from xxact.data.source import READ_ERRORS, RowError, UnreadableInput
-from xxact.data.text import Utf8Stream
+from xxact.data.sources.source import READ_ERRORS, RowError, UnreadableInput
+from xxact.data.sources.text import Utf8Stream
 
 _CHUNK = 1 << 20
 _LONGEST_ENTRY = 1 << 23

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from xxact.data.download import Checks, Patience, download
+from xxact.data.fetch.download import Patience, download
 from xxact.errors import UserError
 
 CONTENT = bytes(range(256)) * 2000
@@ -61,25 +61,19 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(url, file_server, tmp_path):
 
 
 def test_corruption_is_noticed_by_the_hash(url, file_server, tmp_path):
-    checks = Checks(digest=hashlib.sha256(CONTENT).hexdigest())
+    digest = hashlib.sha256(CONTENT).hexdigest()
     file_server.faults["file.bin"] = ["corrupt"]
-    assert download(url, tmp_path / "a", checks, QUICK).read_bytes() == CONTENT
+    assert download(url, tmp_path / "a", digest, QUICK).read_bytes() == CONTENT
     file_server.faults["file.bin"] = ["corrupt"] * 3
     with pytest.raises(UserError, match="its sha256 differs from the published one"):
-        download(url, tmp_path / "b", checks, QUICK)
+        download(url, tmp_path / "b", digest, QUICK)
     assert not (tmp_path / "b").exists()
-
-
-def test_a_wrong_size_is_noticed(url, tmp_path):
-    with pytest.raises(UserError, match="512,000 bytes, 7 are published"):
-        download(url, tmp_path / "file.bin", Checks(size=7), QUICK)
 
 
 def test_whole_files_are_kept_and_others_replaced(url, file_server, tmp_path):
     path = download(url, tmp_path / "file.bin", patience=QUICK)
     download(url, path, patience=QUICK)
-    checks = Checks(algorithm="md5", digest=hashlib.md5(CONTENT).hexdigest())
-    download(url, path, checks, QUICK)
+    download(url, path, hashlib.md5(CONTENT).hexdigest(), QUICK)
     assert len(gets(file_server)) == 1
     path.write_bytes(CONTENT[:-1])
     assert download(url, path, patience=QUICK).read_bytes() == CONTENT

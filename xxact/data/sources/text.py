@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 from typing import IO
 
-from xxact.data.source import READ_ERRORS, UnreadableInput, decompressed
+from xxact.data.sources.source import READ_ERRORS, UnreadableInput, decompressed
 from xxact.errors import UserError
 
 #: Byte order marks; the longer ones first, since UTF-32's begins like UTF-16's.

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xxact.data.cif import read_cif
+from xxact.data.cif.reader import read_cif
 from xxact.data.progress import Rate
 from xxact.xrd.crystal import CrystalError
 from xxact.xrd.symmetry import space_group_number

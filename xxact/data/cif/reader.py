@@ -34,9 +34,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xxact.data.cif_block import Block, parse_blocks, parse_cell, parse_sites
-from xxact.data.cif_composition import check_composition, parse_composition
-from xxact.data.cif_symmetry import crystal_of
+from xxact.data.cif.block import Block, parse_blocks, parse_cell, parse_sites
+from xxact.data.cif.composition import check_composition, parse_composition
+from xxact.data.cif.symmetry import crystal_of
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.orbits import expand
@@ -90,12 +90,12 @@ def read_pymatgen_p1(text: str) -> Crystal | None:
     width = 7 if multiplicity else 6
     if len(fields) != width * (rows.count("\n") + 1):
         return None
-    if any(float_or_nan(f) != 1.0 for f in set(fields[width - 1 :: width])):
-        return None
     symbols = fields[0::width]
     if formula and Counter(symbols) != {s: int(n) for s, n in _AMOUNT.findall(formula)}:
         return None
     try:
+        if any(float(occupancy) != 1.0 for occupancy in set(fields[width - 1 :: width])):
+            return None
         numbers = [ATOMIC_NUMBERS[symbol] for symbol in symbols]
         cell = [float(field) for field in cell]
         axes = range(width - 4, width - 1)
@@ -178,11 +178,3 @@ def round_to_thirds(coords: np.ndarray) -> np.ndarray:
     for third in (1 / 3, 2 / 3):
         coords = np.where(np.abs(coords / third - 1.0) <= 1e-4, third, coords)
     return coords
-
-
-def float_or_nan(text: str) -> float:
-    """The number that a text holds, or NaN."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

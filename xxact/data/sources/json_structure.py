@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from xxact.data.cif import lattice_vectors
+from xxact.data.cif.reader import lattice_vectors
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.data.formula import ISOTOPES
-from xxact.data.source import RowError
+from xxact.data.sources.source import RowError
 from xxact.xrd.crystal import Crystal
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")

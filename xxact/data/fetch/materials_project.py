@@ -23,9 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xxact.data.download import Checks, Patience, download, download_wheel
-from xxact.data.fetch import say_next
-from xxact.data.mp_join import Label, Material, Sources, join
+from xxact.data.fetch.data_sets import say_next
+from xxact.data.fetch.download import Patience, download, download_wheel
+from xxact.data.fetch.mp_join import Label, Material, Sources, join
 from xxact.data.progress import Rate
 from xxact.data.store import SPLITS
 from xxact.data.subset import split_of
@@ -104,7 +104,7 @@ def mp(out: Path, origin: Origin = ORIGIN, patience: Patience | None = None) -> 
     """Make `LABELLED`, `UNLABELLED` and `JOIN` in `out`, where the sources are kept too."""
     archive = download(origin.structures, out / "topology_databases.tar.gz", patience=patience)
     files = {
-        name: download(url, out / name, Checks(digest=digest), patience)
+        name: download(url, out / name, digest, patience)
         for name, (url, digest) in origin.files.items()
     }
     wheel = download_wheel(origin.wheel, out, origin.wheel_sha256)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urljoin
 
-from xxact.data.download import Checks, Patience, download, read_text
+from xxact.data.fetch.download import Patience, download, read_text
 from xxact.errors import UserError
 from xxact.files import write_atomically
 
@@ -31,6 +31,7 @@ AFLOW_FILES = {
     "test.csv": "2a5b1c547e09f9b7e095802f27e4993d243aa1925b4e6fb991aec31f14c3cbf9",
 }
 
+_DIGEST_OF_FILE = re.compile(r"^((?:[\da-fA-F]{32}){1,2})\s+[*]?(?:\S*/)?(\S+)\s*$", re.M)
 
 # ------------------------------------------------------------------------------ Alexandria
 
@@ -72,19 +73,18 @@ def alexandria(
     paths = []
     for number in sorted(numbers or files):
         name = files[number].rsplit("/", 1)[-1]
-        checks = digests.get(name, Checks())
-        paths.append(download(files[number], out / name, checks, patience))
+        paths.append(download(files[number], out / name, digests.get(name), patience))
     say_next("alexandria", [str(out / "alexandria_*.json.bz2")], "data/alexandria")
     return paths
 
 
-def _published_digests(base: str, page: str, patience: Patience | None) -> dict[str, Checks]:
+def _published_digests(base: str, page: str, patience: Patience | None) -> dict[str, str]:
     """Hashes by file name from lists such as `SHA256SUMS` or `md5sums.txt` on the page, if any."""
     digests = {}
     for match in re.finditer(r"""href=["']?([^"'> /]*(sha256|md5)[^"'> /]*)["' >]""", page, re.I):
         text = read_text(urljoin(base, match[1]), patience)
-        for line in re.finditer(r"^([0-9a-fA-F]{32,64})\s+[*]?(?:\S*/)?(\S+)\s*$", text, re.M):
-            digests[line[2]] = Checks(algorithm=match[2].lower(), digest=line[1])
+        for line in re.finditer(_DIGEST_OF_FILE, text):
+            digests[line[2]] = line[1]
     return digests
 
 
@@ -117,7 +117,7 @@ def aflow(
     """
     paths = []
     for name, digest in files.items():
-        raw = download(urljoin(base, name), out / name, Checks(digest=digest), patience)
+        raw = download(urljoin(base, name), out / name, digest, patience)
         header, *rows = _rows(raw.read_text())
         kept = [row for row in rows if len(re.findall("[A-Z]", row[0])) > 1]
         paths.append(out / f"{raw.stem}_compounds.csv")

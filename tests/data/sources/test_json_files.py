@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from xxact.data.json_source import KNOWN
-from xxact.data.json_structure import crystal_from_dict
 from xxact.data.prepare import prepare
-from xxact.data.source import RowError, parse_columns
+from xxact.data.sources.json_files import KNOWN
+from xxact.data.sources.json_structure import crystal_from_dict
+from xxact.data.sources.source import RowError, parse_columns
 from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
@@ -221,7 +221,7 @@ def test_a_broken_line_is_named(stored):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("shape", ["list", "lines"])
 def test_encodings(stored, encoding, shape, monkeypatch):
-    monkeypatch.setattr("xxact.data.json_entries._CHUNK", 997)  # characters across blocks
+    monkeypatch.setattr("xxact.data.sources.json_entries._CHUNK", 997)  # characters across blocks
     rows = [pymatgen_row(k) | {"id": f"é{k}"} for k in range(3)]
     texts = [json.dumps(row, ensure_ascii=False) for row in rows]
     content = "\n".join(texts) if shape == "lines" else f"[{', '.join(texts)}]"

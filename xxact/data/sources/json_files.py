@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from xxact.data.json_entries import Entries, is_entry, parse_json
-from xxact.data.json_structure import crystal_from_dict
-from xxact.data.source import (
+from xxact.data.sources.json_entries import Entries, is_entry, parse_json
+from xxact.data.sources.json_structure import crystal_from_dict
+from xxact.data.sources.source import (
     READ_ERRORS,
     Columns,
     Input,

@@ -1,0 +1,1 @@
+"""From the text of a CIF to a crystal: blocks of tags, symbols, symmetry, composition."""

@@ -1,0 +1,1 @@
+"""Public data sets: downloading them, and joining those of the Materials Project."""
