@@ -39,7 +39,8 @@ from release import PER_FILE, write_release
 
 from xxact.data.prepare import prepare
 from xxact.data.sources.json_files import alexandria_source
-from xxact.data.sources.source import Columns, Input, decompressed
+from xxact.data.sources.source import Columns, Input
+from xxact.data.sources.text import decompressed
 from xxact.xrd import broaden, simulate_pattern, space_group_number
 from xxact.xrd.grid import two_theta_grid
 from xxact.xrd.reflections import reflections

@@ -297,9 +297,9 @@ class Ours(Measured):
         engine, data = self.training.engine, self.training.task.data
 
         def timed(part: str, function: Callable) -> Callable:
-            def call(*arguments: Any) -> Any:
+            def call(*arguments: Any, **named: Any) -> Any:
                 began = self.wait()
-                value = function(*arguments)
+                value = function(*arguments, **named)
                 seconds[part] += self.wait() - began
                 return value
 

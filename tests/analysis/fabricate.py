@@ -151,7 +151,7 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
             }
             metrics["best_on_test"] = scores(final + 0.001, 500)
     result = {
-        "schema": 1,
+        "schema": 2,
         "run": run,
         "scale": scale,
         "seed": seed,

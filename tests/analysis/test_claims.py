@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from xxact.analysis import claims as c
-from xxact.analysis.figures import Results
 from xxact.analysis.inference import Estimate
+from xxact.analysis.render import Source
 from xxact.experiments.result import result_path
 
 
@@ -78,7 +78,7 @@ def test_one_seed_is_labelled_and_doubt_says_what_would_decide_it():
 
 
 def _claims(root):
-    return {claim.key: claim for claim in c.claims(Results(root).source("mini"))}
+    return {claim.key: claim for claim in c.claims(Source(root, "mini"))}
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_without_a_run_only_its_claims_are_not_run(results, found):
 
 
 def test_accuracy_of_a_class_is_a_mean_over_samples(whole):
-    evidence = c.Evidence(Results(whole).source("mini"))
+    evidence = c.Evidence(Source(whole, "mini"))
     estimate = evidence.accuracy("table2/none", "cubic")
     kept = fabricate.make_predictions(fabricate.make("table2/none", seed=0))
     true, predicted = kept["crystal_system.true"], kept["crystal_system.predicted"]

@@ -9,7 +9,8 @@ import sys
 import fabricate
 import pytest
 
-from xxact.analysis import cli, figures, report
+from xxact.analysis import cli, figures, provenance, report
+from xxact.analysis.published import declared
 from xxact.errors import UserError
 from xxact.experiments.result import result_path
 
@@ -60,6 +61,16 @@ def test_figures_print_table_2_and_what_was_written(trees, capsys):
     assert re.search(r"published +committed +yours", capsys.readouterr().out)
     assert (trees / "runs/tables/mini/table2.md").exists()
     assert {p: p.read_bytes() for p in (trees / "results").rglob("*") if p.is_file()} == before
+
+
+def test_from_another_folder_the_output_goes_beside_the_results(trees, monkeypatch):
+    package = trees / "xxact/analysis/provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(package))
+    (trees / "elsewhere").mkdir()
+    monkeypatch.chdir(trees / "elsewhere")
+    assert _run("figures") == _run("figures") == 0
+    assert (trees / "results/tables/mini/table2.md").exists()
+    assert not list((trees / "elsewhere").iterdir())
 
 
 def test_what_is_missing_is_named(trees):
@@ -120,7 +131,7 @@ def test_the_report_is_one_page_that_needs_no_network(trees):
     assert "<th>mini</th>" in summary
     assert "<th>aflow</th>" not in summary
     assert "error above the published one" in page
-    for notes in report.notes().values():
+    for notes in declared("notes").values():
         for note in notes:
             assert note["title"].replace('"', "&#34;") in page
     _well_formed(page)

@@ -3,14 +3,11 @@
 import json
 
 import fabricate
+import pandas as pd
 import pytest
 
 from xxact.analysis import compare as k
 from xxact.experiments.result import result_path, write_result
-
-
-def _row(rerun, committed, remark=""):
-    return k.Row("mini", "table2/none", "final test", "%", rerun, committed, remark)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +23,8 @@ def _row(rerun, committed, remark=""):
     ],
 )
 def test_verdicts(rerun, committed, verdict):
-    assert _row(rerun, committed).verdict == verdict
-
-
-def test_other_spec_is_not_comparable():
-    assert _row({0: 1.0}, {0: 1.0}, "spec.epochs").verdict == k.OTHER_SPEC
+    sides = {"rerun": pd.Series(rerun, dtype=float), "committed": pd.Series(committed, dtype=float)}
+    assert k.judged(pd.DataFrame(sides)) == verdict
 
 
 def test_trees(whole, tmp_path):
@@ -40,10 +34,12 @@ def test_trees(whole, tmp_path):
     content["metrics"]["final"]["test"]["crystal_system"]["accuracy_percent"] = 1.0
     write_result(path, content)
     rows = k.compare(own, whole)
-    verdicts = {(row.run, row.metric): row.verdict for row in rows}
+    verdicts = rows.set_index(["run", "score"])["verdict"].to_dict()
     assert verdicts.pop(("table2/none", "final test, crystal_system")) == k.OUTSIDE
     assert set(verdicts.values()) == {k.SAME}
     assert ("table2/pretrain_mxm", "final test, loss") in verdicts
+    absent = k.compare(whole, own)
+    assert set(absent[absent["committed"] == "-"]["verdict"]) == {k.ABSENT}
     text = k.render(rows)
     assert "1 outside spread" in text
     assert f"{len(rows)} numbers" in text
@@ -58,6 +54,6 @@ def test_other_data_is_named(whole, tmp_path):
     content["spec"]["epochs"] = 3
     write_result(path, content)
     rows = k.compare(own, whole)
-    assert {row.verdict for row in rows} == {k.OTHER_SPEC}
-    assert "spec.epochs" in rows[0].remark
-    assert "data (cccccccccccc" in rows[0].remark
+    assert set(rows["verdict"]) == {k.OTHER_SPEC}
+    assert "spec.epochs" in rows["remark"].iloc[0]
+    assert "data (cccccccccccc" in rows["remark"].iloc[0]

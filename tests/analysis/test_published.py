@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from xxact.analysis import render, tables
-from xxact.analysis.figures import BENCHMARKS, TABLES, Results
+from xxact.analysis.figures import BENCHMARKS, TABLES
 from xxact.analysis.published import printed, published
-from xxact.analysis.render import View
+from xxact.analysis.render import Source, View
 
 # The tables of PAPER.md section 5 as they are printed there, typed a second time by hand.
 PRINTED = {
@@ -38,7 +38,7 @@ def _numbers(value) -> list[str]:
 
 @pytest.fixture(scope="module")
 def views(whole):
-    source = Results(whole).source("mini")
+    source = Source(whole, "mini")
     keys = (*TABLES, *(key for keys in BENCHMARKS.values() for key in keys))
     return {key: View(tables.table(key), "mini", {"committed": source}) for key in keys}
 

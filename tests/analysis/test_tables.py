@@ -13,20 +13,25 @@ import fabricate
 import pytest
 
 from xxact.analysis import render, tables
-from xxact.analysis.figures import BENCHMARKS, TABLES, Results
+from xxact.analysis.figures import BENCHMARKS, TABLES
 from xxact.analysis.quantities import NOT_RECORDED
-from xxact.analysis.render import NOT_RUN, View
+from xxact.analysis.render import NOT_RUN, Source, View
 from xxact.experiments.result import result_path, write_result
 
 FORMS = ("markdown", "csv_text", "latex", "terminal")
 
 
-def _view(key, committed, yours=None, scale="mini"):
+def _views(keys, committed, yours=None, scale="mini"):
+    """Some tables, filled from results that are read once."""
     roots = {"committed": committed} | ({"yours": yours} if yours else {})
-    sources = {name: Results(root).source(scale) for name, root in roots.items()}
+    sources = {name: Source(root, scale) for name, root in roots.items()}
     targets = {run: names for source in sources.values() for run, names in source.targets.items()}
-    table = tables.costs(sorted(targets)) if key == "costs" else tables.table(key, targets)
-    return View(table, scale, sources)
+    made = [tables.table(k, targets) if k != "costs" else tables.costs(targets) for k in keys]
+    return {table.key: View(table, scale, sources) for table in made}
+
+
+def _view(key, committed, yours=None, scale="mini"):
+    return _views([key], committed, yours, scale)[key]
 
 
 def _cells(view, source="committed") -> dict[tuple[str, str, str], dict[str, str]]:
@@ -37,7 +42,7 @@ def _cells(view, source="committed") -> dict[tuple[str, str, str], dict[str, str
 @pytest.fixture(scope="module")
 def cells(whole):
     """The cells of every table with all runs."""
-    return {key: _cells(_view(key, whole)) for key in TABLES}
+    return {key: _cells(view) for key, view in _views(TABLES, whole).items()}
 
 
 def test_mean_and_standard_deviation_over_seeds(cells):
@@ -203,13 +208,6 @@ def test_commands_train_what_a_table_reads_and_no_more(results):
     }
 
 
-def test_make_reproduce_trains_what_table_1_shares_with_table_3():
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
-    shared = re.search(r"^SHARED = (.*)$", makefile, re.MULTILINE)[1].split()
-    wanted = {run.split("/")[1] for run in tables.table("table1").runs if "table3/" in run}
-    assert set(shared) == wanted
-
-
 def test_declared_runs_are_rows_of_the_experiments():
     folder = Path(__file__).parents[2] / "experiments"
     for key in (*TABLES, "crabnet_check"):
@@ -288,13 +286,13 @@ def test_deleting_a_result_changes_only_what_derives_from_it(results, cells, run
     for seed in (0, 1, 2):
         result_path(results, "mini", run, seed).unlink()
     changed = 0
-    for key, before in cells.items():
-        for place, cell in _cells(_view(key, results)).items():
+    for key, view in _views(TABLES, results).items():
+        for place, cell in _cells(view).items():
             if run in cell["runs"].split():
                 assert cell["text"] == NOT_RUN
                 changed += 1
             elif cell["runs"] != "table2/mxm" or "resolution" not in place:
-                assert cell == before[place]
+                assert cell == cells[key][place]
     assert changed
 
 
@@ -315,7 +313,7 @@ def test_a_new_row_and_a_new_target_are_one_yaml_each(results):
     content["metrics"] = {"final": {"test": {"bulk_modulus": {"mae_gpa": 12.5, "n": 500}}}}
     content["curve"], content["per_element"] = [], None
     write_result(result_path(results, "mini", content["run"], 0), content)
-    found = Results(results).source("mini").values["table1/my_target", "bulk_modulus/final"]
+    found = Source(results, "mini").values["table1/my_target", "bulk_modulus/final"]
     assert (found["mean"], found["unit"]) == (12.5, "GPa")
 
 
@@ -323,8 +321,8 @@ def test_a_new_row_and_a_new_target_are_one_yaml_each(results):
 
 
 def test_latex_escapes_everything_it_prints(whole):
-    for key in TABLES:
-        text = render.latex(_view(key, whole))
+    for key, view in _views(TABLES, whole).items():
+        text = render.latex(view)
         body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
         assert not re.search(r"(?<!\\)[%#]", body), key
         assert not re.search(r"(?<!\\)_(?![^{]*\})", re.sub(r"\\label\{.*?\}", "", body)), key
@@ -336,7 +334,7 @@ def test_latex_escapes_everything_it_prints(whole):
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX is installed")
 def test_latex_compiles(whole, tmp_path):
     packages = "".join(rf"\usepackage{{{p}}}" for p in ("booktabs", "multirow"))
-    body = "\n".join(render.latex(_view(key, whole)) for key in TABLES)
+    body = "\n".join(map(render.latex, _views(TABLES, whole).values()))
     text = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
     (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]

@@ -165,7 +165,7 @@ def test_who_waits_finds_what_the_other_has_made(formulas, tmp_path):
     out = tmp_path / "st"
     waits = (
         "import sys; from xxact.data.prepare import prepare\n"
-        "from xxact.data.sources.source import parse_columns\n"
+        "from xxact.data.sources.arguments import parse_columns\n"
         "columns = parse_columns([], ['y=y'], {})\n"
         "prepare('csv', [sys.argv[1]], sys.argv[2], columns=columns, overwrite=True, wait=True)\n"
     )

@@ -68,5 +68,5 @@ def test_mappings_and_split_on_the_command_line(run, crystal_rows, csv_text, tmp
 def test_mini_takes_no_input(run, crystals_csv, tmp_path):
     with pytest.raises(UserError, match="'mini' takes no input"):
         run("data", "prepare", "--source", "mini", "--input", crystals_csv, "--out", tmp_path / "s")
-    with pytest.raises(UserError, match="no input"):
+    with pytest.raises(UserError, match="needs at least one input file"):
         run("data", "prepare", "--source", "csv", "--out", tmp_path / "s")

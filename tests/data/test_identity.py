@@ -5,8 +5,9 @@ import gzip
 import pytest
 
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns
 from xxact.data.sources.csv_files import KNOWN
-from xxact.data.sources.source import Input, parse_columns
+from xxact.data.sources.source import Input
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from xxact.cli import main
 from xxact.data.labels import class_counts, class_indices, ordered_classes, read_label, remarks
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns, parse_inputs
 from xxact.data.sources.csv_files import KNOWN
-from xxact.data.sources.source import parse_columns, parse_inputs
 from xxact.data.store import Store
 from xxact.errors import UserError
 

@@ -4,7 +4,8 @@ import pytest
 
 from xxact.data.leak import leak
 from xxact.data.prepare import prepare
-from xxact.data.sources.source import Columns, TargetColumn, parse_inputs
+from xxact.data.sources.arguments import parse_inputs
+from xxact.data.sources.source import Columns, TargetColumn
 from xxact.errors import UserError
 
 MODULUS = Columns(targets=(TargetColumn("k", "GPa", "k"),))

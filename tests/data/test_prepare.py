@@ -19,8 +19,9 @@ import pytest
 
 from xxact.data import open_store
 from xxact.data.prepare import prepare, prepare_share
+from xxact.data.sources.arguments import parse_columns, parse_inputs
 from xxact.data.sources.csv_files import KNOWN
-from xxact.data.sources.source import Columns, Input, TargetColumn, parse_columns, parse_inputs
+from xxact.data.sources.source import Columns, Input, TargetColumn
 from xxact.errors import UserError
 from xxact.xrd import CrystalError
 
@@ -338,11 +339,11 @@ def test_given_split_is_kept(crystal_rows, csv_text, tmp_path):
 
 def test_inputs_are_checked(crystals_csv, tmp_path):
     with pytest.raises(UserError, match="no input file"):
-        parse_inputs([str(tmp_path / "absent.csv")])
+        prepare("csv", [tmp_path / "absent.csv"], tmp_path / "store")
     with pytest.raises(UserError, match="no split 'holdout'"):
         parse_inputs([f"holdout={crystals_csv}"])
     with pytest.raises(UserError, match="give all or none"):
-        parse_inputs([f"train={crystals_csv}", str(crystals_csv)])
+        prepare("csv", [Input(crystals_csv, "train"), Input(crystals_csv)], tmp_path / "store")
     with pytest.raises(UserError, match="same content"):
         prepare("csv", [crystals_csv, Input(crystals_csv)], tmp_path / "store")
 

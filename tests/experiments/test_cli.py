@@ -11,7 +11,7 @@ import pytest
 from xxact.cli import main
 from xxact.data.fetch.materials_project import COLUMNS
 from xxact.data.prepare import prepare
-from xxact.data.sources.source import parse_columns
+from xxact.data.sources.arguments import parse_columns
 from xxact.experiments import predictions, suite
 from xxact.experiments.result import Result
 from xxact.files import held

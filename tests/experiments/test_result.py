@@ -34,7 +34,6 @@ def test_everything_written_is_read_back(path, content):
     assert result.run == "table2/none"
     assert result.spec.model_dump()["model"] == content["spec"]["model"]
     assert result.curve[-1].progress == 1.0
-    assert r.load_results(path.parents[3]) == [result]
 
 
 def test_odd_text_survives(path, content):
@@ -59,7 +58,7 @@ DAMAGES = {
     "surprise": lambda c: c.update(surprise=1),
     "data.content_sha256": lambda c: c["data"].pop("content_sha256"),
     "seed": lambda c: c.update(seed=-1),
-    "schema": lambda c: c.update(schema=3),
+    "schema": lambda c: c.update(schema=1),
     "run": lambda c: c.update(run="none"),
 }
 

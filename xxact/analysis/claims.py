@@ -1,4 +1,4 @@
-"""The paper's conclusions as statements that our results can contradict.
+"""The paper's conclusions, as stated in `claims.yaml`, and what our results say of them.
 
 A statement is a list of comparisons "this is better than that", each with the uncertainty of seeds
 and test samples (see `inference`). Everything is read from the last weights, or at a stated share
@@ -8,11 +8,10 @@ of the training: "best on test" would favour whatever fluctuates more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +25,8 @@ from xxact.analysis.inference import (
     log_slope,
     of_scores,
 )
-from xxact.analysis.quantities import BASELINE, ENERGY, PROGRESS, SYSTEM
+from xxact.analysis.published import declared
+from xxact.analysis.quantities import ENERGY, SYSTEM
 from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
 
@@ -51,7 +51,17 @@ RULE = (
     "training, samples are not paired: accuracies and silhouettes have the largest variance that "
     "their mean allows, absolute errors a spread as large as their mean."
 )
-_TARGETS = {ENERGY: "formation energy", SYSTEM: "crystal system"}
+#: Target -> in words, in the names of runs, its unit, and whether more of it is better.
+TARGETS = {
+    ENERGY: ("formation energy", "energy", "meV/atom", False),
+    SYSTEM: ("crystal system", "system", "%", True),
+}
+#: What a statement can be made for each of: name -> label.
+EACH = {
+    "": {"": ""},
+    "pretrainings": {key: label for key, label in PRETRAINING_LABELS.items() if key != "none"},
+    "spaces": {"embedding": "embedding space", "projection": "2-D projection"},
+}
 
 
 @dataclass(frozen=True)
@@ -162,29 +172,30 @@ class Evidence:
         self.asked: list[str] = []
 
     def score(self, run: str, quantity: str) -> Estimate | None:
-        """A score of `quantities` as a mean over its samples."""
+        """A score of `quantities` as a mean over its samples.
+
+        Of the last weights sample by sample, where predictions were kept.
+        """
         self.asked.append(run)
+        target, _, reading = quantity.partition("/")
+        if reading == "final" and target in self._predictions(run):
+            errors, groups, _ = self._samples(run, target)
+            return Estimate(errors.mean(1), errors, groups)
         value = self._source.values.get((run, quantity))
         if value is None or value["mean"] != value["mean"]:
             return None
         lowest, highest = 0.0, math.inf
         if value["target"] == SYSTEM:
             highest = 100.0
-        elif quantity.endswith("/mean"):
+        elif reading == "mean":
             lowest, highest = -1.0, 1.0
         return of_scores(value["values"], int(value["n"]), lowest, highest)
-
-    def final(self, run: str, target: str) -> Estimate | None:
-        """The test score of the last weights, sample by sample where predictions were kept."""
-        if target not in self._predictions(run):
-            return self.score(run, f"{target}/final")
-        errors, groups, _ = self._samples(run, target)
-        return Estimate(errors.mean(1), errors, groups)
 
     def accuracy(self, run: str, system: str) -> Estimate | None:
         """The accuracy of one crystal system, as a mean over all samples."""
         if SYSTEM not in self._predictions(run):
             return self.score(run, f"accuracy/{system}")
+        self.asked.append(run)
         correct, groups, true = self._samples(run, SYSTEM)
         own = true == CRYSTAL_SYSTEMS.index(system)
         if not own.any():
@@ -195,7 +206,6 @@ class Evidence:
 
     def _predictions(self, run: str) -> dict[str, pd.DataFrame]:
         """Target -> what a run predicted, read once."""
-        self.asked.append(run)
         if run not in self._kept:
             loaded = frame.load_predictions(self._source.root, self._source.scale, [run])
             self._kept[run] = dict(iter(loaded.groupby("target", sort=False)))
@@ -215,91 +225,42 @@ class Evidence:
         return found, first["formula"].to_numpy(), true
 
 
-def _scores(label: str, target: str, better: Estimate | None, worse: Estimate | None) -> Comparison:
-    is_class = target == SYSTEM
-    label = f"{_TARGETS[target]}: {label}"
-    return Comparison(label, better, worse, "%" if is_class else "meV/atom", is_class)
+def by_scores(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """A quantity of one run against that of another, on both targets where it is of a target."""
+    for own in stated["comparisons"]:
+        for target in TARGETS if "{target}" in own["quantity"] else [""]:
+            words, short, unit, higher = TARGETS.get(target, ("", "", "", True))
+            place = {"name": name, "target": target, "words": words, "short": short}
+            filled = {key: text.format(**place) for key, text in own.items()}
+            sides = (evidence.score(filled[s], filled["quantity"]) for s in ("better", "worse"))
+            yield Comparison(filled["label"], *sides, unit, higher)
 
 
-def fusion(evidence: Evidence) -> Iterator[Claim]:
-    """Bimodal against each modality alone."""
-    comparisons = tuple(
-        _scores(
-            f"bimodal ({BASELINE}) better than {label}",
-            target,
-            evidence.final(BASELINE, target),
-            evidence.final(f"table1/{model}_{suffix}", target),
-        )
-        for model, label in {"crabnet": "composition alone", "xrd": "XRD alone"}.items()
-        for target, suffix in {ENERGY: "energy", SYSTEM: "system"}.items()
-    )
-    yield Claim("fusion", "Fusion beats both unimodal models on both targets", comparisons)
+def by_exponents(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """The scaling exponent of the bimodal model against that of composition alone."""
+    control, slopes = stated["control"], {}
+    millions = [scaling.SIZES[size] for size in scaling.sizes(control)]
+    for model in scaling.MODELS:
+        runs = [scaling.run_name(model, size, control) for size in scaling.sizes(control)]
+        losses = _losses(evidence, runs)
+        slopes[model] = log_slope(millions, losses) if losses else None
+    label = "scaling exponent: bimodal more negative than composition alone"
+    yield Comparison(label, slopes["xxact"], slopes["crabnet"], higher_is_better=False)
 
 
-def pretraining(evidence: Evidence) -> Iterator[Claim]:
-    """Each pretraining against none, early in training and at its end."""
-    pretrained = {key: label for key, label in PRETRAINING_LABELS.items() if key != "none"}
-    for key, label in pretrained.items():
-        early = tuple(
-            _scores(
-                f"at {share:.0%} of training better than none",
-                target,
-                *(evidence.score(run, f"{target}/{at}") for run in (f"table2/{key}", BASELINE)),
-            )
-            for at, share in PROGRESS.items()
-            for target in _TARGETS
-        )
-        yield Claim(
-            f"early_{key}", f"{label} pretraining beats none at 5, 15 and 25 % of training", early
-        )
-    for key, label in pretrained.items():
-        late = tuple(
-            _scores(
-                "better than none",
-                target,
-                *(evidence.final(run, target) for run in (f"table2/{key}", BASELINE)),
-            )
-            for target in _TARGETS
-        )
-        yield Claim(f"final_{key}", f"{label} pretraining also improves the final value", late)
+def by_gaps(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """Composition alone less bimodal, on the whole training split against a part of it."""
+    gaps = []
+    for size in ("4500k", "1000k"):
+        runs = [scaling.run_name(model, size, stated["control"]) for model in scaling.MODELS]
+        losses = _losses(evidence, runs)
+        gaps.append(combined([1, -1], losses) if losses else None)
+    yield Comparison("gap at full size larger than at 1/4.5", *gaps, "meV/atom")
 
 
-def scaling_claims(evidence: Evidence) -> Iterator[Claim]:
-    """Exponents and gaps, at equal epochs as in the paper and at equal steps."""
-    for control, label in scaling.CONTROLS.items():
-        sizes = scaling.sizes(control)
-        millions = [scaling.SIZES[size] for size in sizes]
-        slopes = {}
-        for model in scaling.MODELS:
-            runs = [scaling.run_name(model, size, control) for size in sizes]
-            losses = _shared([evidence.final(run, ENERGY) for run in runs])
-            slopes[model] = log_slope(millions, losses) if losses else None
-        yield Claim(
-            f"exponent{control}",
-            f"The bimodal model gains more from data: its scaling exponent is steeper ({label})",
-            (
-                Comparison(
-                    "scaling exponent: bimodal more negative than composition alone",
-                    slopes["xxact"],
-                    slopes["crabnet"],
-                    higher_is_better=False,
-                ),
-            ),
-        )
-        gaps = []
-        for size in ("4500k", "1000k"):
-            runs = [scaling.run_name(model, size, control) for model in ("crabnet", "xxact")]
-            both = _shared([evidence.final(run, ENERGY) for run in runs])
-            gaps.append(combined([1, -1], both) if both else None)
-        yield Claim(
-            f"gap{control}",
-            f"The gap between composition alone and bimodal widens with data ({label})",
-            (Comparison("gap at full size larger than at 1/4.5", *gaps, "meV/atom"),),
-        )
-
-
-def _shared(estimates: Sequence[Estimate | None]) -> list[Estimate] | None:
-    """The estimates over the seeds that all have (the first ones); None where one is missing."""
+def _losses(evidence: Evidence, runs: Sequence[str]) -> list[Estimate] | None:
+    """Energy errors of runs over the seeds that all have (the first ones); None without one."""
+    estimates = [evidence.score(run, f"{ENERGY}/final") for run in runs]
     if any(estimate is None for estimate in estimates):
         return None
     k = min(len(estimate.by_seed) for estimate in estimates)
@@ -309,54 +270,37 @@ def _shared(estimates: Sequence[Estimate | None]) -> list[Estimate] | None:
     ]
 
 
-def silhouettes(evidence: Evidence) -> Iterator[Claim]:
-    """Unimodal, bimodal, pretrained, in both spaces."""
-    pairs = [("none", "crabnet"), ("none", "xrd")]
-    pairs += [(key, "none") for key in PRETRAINING_LABELS if key != "none"]
-    for space, label in {"embedding": "embedding space", "projection": "2-D projection"}.items():
-        comparisons = tuple(
-            Comparison(
-                f"{EMBEDDED_RUNS[better][0]} above {EMBEDDED_RUNS[worse][0]}",
-                *(evidence.score(EMBEDDED_RUNS[k][1], f"{space}/mean") for k in (better, worse)),
-            )
-            for better, worse in pairs
-        )
-        statement = f"Silhouettes rise from unimodal to bimodal to pretrained ({label})"
-        yield Claim(f"silhouette_{space}", statement, comparisons)
-
-
-def cubic(evidence: Evidence) -> Iterator[Claim]:
-    """Cubic against the system that comes closest, for each model of Table 4."""
-    comparisons = []
-    for key, (name, run) in EMBEDDED_RUNS.items():
+def by_systems(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """Cubic against the system that comes closest, for each model of Table 4 with a pattern."""
+    for key, (model, run) in EMBEDDED_RUNS.items():
         if key == "crabnet":
             continue
         others = {s: evidence.accuracy(run, s) for s in CRYSTAL_SYSTEMS if s != "cubic"}
         measured = {system: found for system, found in others.items() if found}
         closest = max(measured, key=lambda s: measured[s].mean, default=None)
-        label = f"{name}: cubic above every other system (closest: {closest})"
-        sides = evidence.accuracy(run, "cubic"), measured.get(closest)
-        comparisons.append(Comparison(label, *sides, "%"))
-    yield Claim("cubic", "Cubic crystals are the easiest to classify", tuple(comparisons))
+        label = f"{model}: cubic above every other system (closest: {closest})"
+        yield Comparison(label, evidence.accuracy(run, "cubic"), measured.get(closest), "%")
 
 
-GROUPS: tuple[Callable[[Evidence], Iterator[Claim]], ...] = (
-    fusion,
-    pretraining,
-    scaling_claims,
-    silhouettes,
-    cubic,
-)
+COMPARED = {
+    "scores": by_scores,
+    "exponents": by_exponents,
+    "gaps": by_gaps,
+    "systems": by_systems,
+}
 
 
 def claims(source: Source) -> list[Claim]:
     """Every statement, decided together on the results of one scale."""
-    evidence = Evidence(source)
-    found = []
-    for claim in chain.from_iterable(group(evidence) for group in GROUPS):
-        # a group is a generator: what was asked for since the last claim is this one's
-        found.append(replace(claim, runs=tuple(dict.fromkeys(evidence.asked))))
-        evidence.asked.clear()
+    evidence, found = Evidence(source), []
+    for key, stated in declared("claims").items():
+        for name, label in EACH[stated.get("each", "")].items():
+            evidence.asked.clear()
+            comparisons = tuple(COMPARED[stated["by"]](evidence, stated, name))
+            label = scaling.CONTROLS.get(stated.get("control"), label)
+            statement = stated["statement"].format(label=label)
+            runs = tuple(dict.fromkeys(evidence.asked))
+            found.append(Claim(key.format(name=name), statement, comparisons, runs=runs))
     return decided(found)
 
 

@@ -58,12 +58,13 @@ def _add_trees(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _pair(options: argparse.Namespace) -> tuple[Path, Path | None]:
-    """The committed tree, and the tree of one's own if --results names another."""
+def _trees(options: argparse.Namespace) -> tuple[Path, Path | None, Path]:
+    """The committed tree, the tree of one's own if --results names another, and where to write."""
     from xxact.analysis.provenance import tree_root
 
     committed, shown = tree_root(options.committed), tree_root(options.results)
-    return committed, None if shown.resolve() == committed.resolve() else shown
+    yours = None if shown.resolve() == committed.resolve() else shown
+    return committed, yours, options.out or shown
 
 
 def _figures(options: argparse.Namespace) -> int:
@@ -71,7 +72,7 @@ def _figures(options: argparse.Namespace) -> int:
     from xxact.analysis import figures, render
 
     written = []
-    for done in figures.write_all(*_pair(options), options.out or options.results):
+    for done in figures.write_all(*_trees(options)):
         written.append(done)
         table2 = [view for view in done.views if view.table.key == "table2"]
         print(render.terminal((table2 or done.views)[0]), end="\n\n")
@@ -85,7 +86,7 @@ def _report(options: argparse.Namespace) -> int:
     """Write every table, figure and the page that holds them."""
     from xxact.analysis import figures, report
 
-    path, written = report.write_report(*_pair(options), options.out or options.results)
+    path, written = report.write_report(*_trees(options))
     for done in written:
         _print_written(done)
     print(f"wrote {path}")
@@ -111,7 +112,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     rows = compare.compare(options.rerun, options.committed)
     print(compare.render(rows))
-    return int(any(row.verdict in (compare.OUTSIDE, compare.OTHER_SPEC) for row in rows))
+    return int(rows["verdict"].isin([compare.OUTSIDE, compare.OTHER_SPEC]).any())
 
 
 def _adopt(options: argparse.Namespace) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
 from xxact.analysis.provenance import read_tree, spec_differences
 from xxact.analysis.render import mean_and_std
 from xxact.experiments.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAME = "identical"
 WITHIN = "within spread"
@@ -20,6 +22,7 @@ NO_SPREAD = "no spread to judge by"
 ABSENT = "not run there"
 OTHER_SPEC = "not comparable"
 VERDICTS = (SAME, WITHIN, OUTSIDE, NO_SPREAD, ABSENT, OTHER_SPEC)
+SIDES = ["rerun", "committed"]
 
 RULE = (
     "Difference: rerun less committed over the seeds that both have (over all if they share none). "
@@ -32,71 +35,56 @@ RULE = (
 TOLERANCE = 0.1
 
 
-@dataclass(frozen=True)
-class Row:
-    """One number of one run, on both sides by seed."""
+def compare(rerun: Path, committed: Path) -> pd.DataFrame:
+    """A row a score of the rerun: scale, run, score, unit, both sides, difference and verdict.
 
-    scale: str
-    run: str
-    metric: str
-    unit: str
-    rerun: dict[int, float]
-    committed: dict[int, float]
-    remark: str = ""
+    rerun, committed: mean and spread as text; remark: in what the specs or the data differ.
+    """
+    import pandas as pd
 
-    @property
-    def verdict(self) -> str:
-        """How far both sides agree."""
-        if self.remark:
-            return OTHER_SPEC
-        if not self.committed:
-            return ABSENT
-        if self.shared and all(self.rerun[k] == self.committed[k] for k in self.shared):
-            return SAME
-        sides = (self.rerun.values(), self.committed.values())
-        spreads = [statistics.variance(side) for side in sides if len(side) > 1]
-        if not spreads:
-            far = abs(self.difference) > TOLERANCE * abs(statistics.fmean(self.committed.values()))
-            return OUTSIDE if far else NO_SPREAD
-        spread = math.sqrt(spreads[0] + spreads[-1])
-        return WITHIN if abs(self.difference) <= 2 * spread else OUTSIDE
-
-    @property
-    def shared(self) -> list[int]:
-        """Seeds that both sides have."""
-        return sorted(set(self.rerun) & set(self.committed))
-
-    @property
-    def difference(self) -> float:
-        """Rerun less committed: over the seeds that both have, over all if they share none."""
-        seeds = self.shared
-        own = [self.rerun[k] for k in seeds or self.rerun]
-        other = [self.committed[k] for k in seeds or self.committed]
-        return statistics.fmean(own) - statistics.fmean(other)
-
-
-def compare(rerun: Path, committed: Path) -> list[Row]:
-    """One row per score of the rerun."""
-    there = dict(_numbers(committed))
+    keys = ["scale", "run", "score", "unit"]
+    sides = zip(SIDES, (rerun, committed), strict=True)
+    scores = pd.concat([_scores(root).assign(side=side) for side, root in sides])
     remarks = _remarks(rerun, committed)
-    return [
-        Row(*key, values, there.get(key, {}), remarks.get(key[:2], ""))
-        for key, values in _numbers(rerun)
-    ]
+    found = []
+    for key, own in scores.groupby(keys, sort=False):
+        by_seed = own.pivot(index="seed", columns="side", values="value").reindex(columns=SIDES)
+        if by_seed["rerun"].notna().any():
+            remark = remarks.get(key[:2], "")
+            verdict = OTHER_SPEC if remark else judged(by_seed)
+            numbers = [list(by_seed[side].dropna()) for side in SIDES]
+            texts = [mean_and_std(own, key[-1]) if own else "-" for own in numbers]
+            found.append((*key, *texts, difference(by_seed), verdict, remark))
+    return pd.DataFrame(found, columns=[*keys, *SIDES, "difference", "verdict", "remark"])
 
 
-def _numbers(root: Path) -> Iterator[tuple[tuple[str, str, str, str], dict[int, float]]]:
-    """(scale, run, name, unit) and the number of each seed."""
-    scores = frame.load(root).dropna(subset="value")
-    scores = scores[scores["split"].isin(["validation", "test"])]
-    keys = ["scale", "run", "reading", "split", "target", "metric", "unit"]
-    for (scale, run, reading, split, target, metric, unit), own in scores.groupby(keys, sort=False):
-        what = metric if target == "objective" else target
-        name = f"{reading} {split}" if reading != "best_on_test" else "best on test"
-        yield (
-            (scale, run, f"{name}, {what}", unit),
-            dict(zip(own["seed"], own["value"], strict=True)),
-        )
+def difference(by_seed: pd.DataFrame) -> float:
+    """Rerun less committed: over the seeds that both have, over all if they share none."""
+    shared = by_seed.dropna()
+    means = (shared if len(shared) else by_seed).mean()
+    return means["rerun"] - means["committed"]
+
+
+def judged(by_seed: pd.DataFrame) -> str:
+    """How far both sides agree, by `RULE`; a row a seed, NaN where a side has not run it."""
+    shared, far = by_seed.dropna(), abs(difference(by_seed))
+    if math.isnan(far):
+        return ABSENT
+    if len(shared) and (shared["rerun"] == shared["committed"]).all():
+        return SAME
+    spreads = by_seed.var().dropna()
+    if spreads.empty:
+        return OUTSIDE if far > TOLERANCE * abs(by_seed["committed"].mean()) else NO_SPREAD
+    return WITHIN if far <= 2 * math.sqrt(spreads.iloc[0] + spreads.iloc[-1]) else OUTSIDE
+
+
+def _scores(root: Path) -> pd.DataFrame:
+    """The scores on validation and test, each with its name in words."""
+    found = frame.load(root).dropna(subset="value")
+    found = found[found["split"].isin(["validation", "test"])]
+    reading = (found["reading"] + " " + found["split"]).replace("best_on_test test", "best on test")
+    what = found["target"].where(found["target"] != "objective", found["metric"])
+    return found.assign(score=reading + ", " + what)
 
 
 def _remarks(rerun: Path, committed: Path) -> dict[tuple[str, str], str]:
@@ -117,25 +105,16 @@ def _differences(own: Result, other: Result) -> Iterator[str]:
         yield f"data ({mine} and {theirs})"
 
 
-def render(rows: list[Row]) -> str:
+def render(rows: pd.DataFrame) -> str:
     """The comparison as text, one line a number, and a summary."""
-    lines, run = [], None
-    for row in rows:
-        if (row.scale, row.run) != run:
-            run = row.scale, row.run
-            remark = f": differs in {row.remark}" if row.remark else ""
-            lines.append(f"{row.scale} {row.run}{remark}")
-        committed = _text(row.committed, row.unit) if row.committed else "-"
-        difference = f"{row.difference:+.3g}" if row.committed else "-"
-        unit = f" {row.unit}" if row.unit else ""
-        lines.append(
-            f"  {row.metric:<46} {_text(row.rerun, row.unit):>16} | {committed:>16}{unit:<9}"
-            f" {difference:>9}  {row.verdict}"
-        )
-    counts = {v: sum(row.verdict == v for row in rows) for v in VERDICTS}
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return "\n".join([*lines, "", f"{len(rows)} numbers: {summary or 'nothing to compare'}", RULE])
-
-
-def _text(values: dict[int, float], unit: str) -> str:
-    return mean_and_std(list(values.values()), unit)
+    shown = rows.set_index(["scale", "run", "score"])[[*SIDES, "unit", "difference", "verdict"]]
+    shown["difference"] = [
+        f"{value:+.3g}" if value == value else "-" for value in rows["difference"]
+    ]
+    differing = rows[rows["remark"] != ""].drop_duplicates(["scale", "run"]).itertuples()
+    remarks = [f"{row.scale} {row.run} differs in {row.remark}" for row in differing]
+    counts = rows["verdict"].value_counts()
+    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts)
+    total = f"{len(rows)} numbers: {summary or 'nothing to compare'}"
+    table = shown.rename_axis([None] * 3).to_string() if len(rows) else ""
+    return "\n".join([table, *remarks, "", total, RULE])

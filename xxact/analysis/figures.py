@@ -6,19 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from xxact.analysis import frame, render, tables
+from xxact.analysis import render, tables
 from xxact.analysis.claims import Claim, claims
-from xxact.analysis.plots import FIGURES, Figure
+from xxact.analysis.plots import FIGURES
+from xxact.analysis.plots.style import Figure
 from xxact.analysis.provenance import ordered_scales, read_tree, tree_root
-from xxact.analysis.quantities import quantities
 from xxact.analysis.render import Source, View
 from xxact.errors import UserError
 from xxact.files import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Scale that must be complete.
 HOME_SCALE = "mini"
@@ -27,24 +23,6 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "pattern", "unseen",
 BENCHMARKS = {"aflow": ("crabnet_check",)}
 #: How a table is written -> its text.
 FORMATS = {".md": render.markdown, ".csv": render.csv_text, ".tex": render.latex}
-
-
-class Results:
-    """All that is under one root, read once."""
-
-    def __init__(self, root: Path) -> None:
-        read_tree(root)
-        self.root = root
-        self._runs, self._values = frame.load_runs(root), quantities(root)
-
-    def of(self, scale: str) -> pd.DataFrame:
-        """The quantities of a scale, empty where it was not run."""
-        found = self._values.get(scale)
-        return next(iter(self._values.values())).iloc[:0] if found is None else found
-
-    def source(self, scale: str) -> Source:
-        """What tables read of a scale."""
-        return Source(self.root, scale, self.of(scale), self._runs[self._runs["scale"] == scale])
 
 
 @dataclass
@@ -84,10 +62,12 @@ def write_all(committed: Path, yours: Path | None, out: Path) -> Iterator[Writte
 
     Figures and verdicts are about `yours` where it is given.
     """
-    results = {"committed": Results(committed)} | ({"yours": Results(yours)} if yours else {})
-    shown = list(results.values())[-1]
-    for scale in ordered_scales(tree_root(shown.root)):
-        sources = {name: each.source(scale) for name, each in results.items()}
+    roots = {"committed": committed} | ({"yours": yours} if yours else {})
+    shown = list(roots.values())[-1]
+    for root in roots.values():
+        read_tree(root)
+    for scale in ordered_scales(tree_root(shown)):
+        sources = {name: Source(root, scale) for name, root in roots.items()}
         views = [View(table, scale, sources) for table in _tables(scale, sources)]
         found = [] if scale in BENCHMARKS else claims(list(sources.values())[-1])
         written = Written(scale, views, found)
@@ -101,7 +81,7 @@ def write_all(committed: Path, yours: Path | None, out: Path) -> Iterator[Writte
             folder = out / "figures" / scale
             for suffix in (".png", ".pdf"):
                 (folder / f"{figure.key}{suffix}").unlink(missing_ok=True)
-            written.figures[figure.key] = figure.draw(shown.root, scale, folder, beside)
+            written.figures[figure.key] = figure.draw(shown, scale, folder, beside)
         yield written
 
 

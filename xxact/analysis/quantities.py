@@ -16,8 +16,6 @@ Scores are those of the test split.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +30,7 @@ SYSTEM = "crystal_system"
 NOT_RECORDED = "not recorded"
 NOT_APPLICABLE = "n/a"
 NOT_REACHED = "not reached"
+RUN = ["run", "seed"]
 COLUMNS = ("run", "quantity", "seed", "value", "unit", "n", "target", "text")
 #: How a score is read: the paper's reading first.
 READINGS = {"best": "best on test", "final": "final", "selected": "selected on validation"}
@@ -50,32 +49,16 @@ COSTS = {
 }
 
 
-def quantities(root: str | Path) -> dict[str, pd.DataFrame]:
-    """Scale -> every quantity of every run; `text` stands where there is no value."""
-    names = ("load_runs", "load", "load_curves", "load_classes", "load_silhouettes")
-    loaded = [getattr(frame, name)(root) for name in names]
-    scales = dict.fromkeys(loaded[0]["scale"])
-    floors = frame.load_floors(root)
-    return {
-        scale: _of_scale(
-            *(part[part["scale"] == scale] for part in loaded),
-            pattern.quantities(pattern.energies(root, scale), floors[floors["scale"] == scale]),
-        )
-        for scale in scales
-    }
-
-
-def _of_scale(
-    runs: pd.DataFrame,
-    loaded: pd.DataFrame,
-    curves: pd.DataFrame,
-    classes: pd.DataFrame,
-    silhouettes: pd.DataFrame,
-    adds: pd.DataFrame,
-) -> pd.DataFrame:
+def quantities(root: str | Path, scale: str) -> pd.DataFrame:
+    """Every quantity of every run at a scale; `text` stands where there is no value."""
     import pandas as pd
 
-    scores = _scores(loaded, set(curves["run"]))
+    names = ("load_runs", "load", "load_curves", "load_classes", "load_silhouettes", "load_floors")
+    loaded = (getattr(frame, name)(root, scale) for name in names)
+    runs, scores, curves, classes, silhouettes, floors = loaded
+    if runs.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    scores = _scores(scores, set(curves["run"]))
     progress = _progress(curves)
     spaces = silhouettes["space"] + "/" + silhouettes["class"]
     parts = [
@@ -84,11 +67,11 @@ def _of_scale(
         _transfers(scores, runs),
         _classes(classes),
         silhouettes.assign(quantity=spaces, unit="", target=""),
-        _rows(_costs(runs)),
-        _rows(_speed_ups(curves, progress, runs)),
-        _rows(_scaling(scores, runs)),
+        _costs(runs),
+        _speed_ups(curves, progress, runs),
+        _scaling(runs, scaling.measured(root, scale)),
         _excess(scores),
-        adds,
+        pattern.quantities(pattern.energies(root, scale), floors),
     ]
     found = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)])
     # runs on the whole training split stand in the scaling experiment and its control alike
@@ -117,12 +100,6 @@ def aggregate(found: pd.DataFrame) -> pd.DataFrame:
     )
     summary.loc[~whole, ["mean", "std"]] = float("nan")
     return summary
-
-
-def _rows(rows: Iterator[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _scores(loaded: pd.DataFrame, trained_in_steps: set[str]) -> pd.DataFrame:
@@ -186,16 +163,22 @@ def _classes(classes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([single, macro.assign(quantity="accuracy/macro")])
 
 
-def _costs(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _costs(runs: pd.DataFrame) -> pd.DataFrame:
     """What a run cost; what is not trained in steps may lack some of it."""
-    for run in runs.itertuples():
-        place = {"run": run.run, "seed": run.seed}
-        for key, (field, unit, factor) in COSTS.items():
-            value = getattr(run, field)
-            text = NOT_RECORDED if run.steps else NOT_APPLICABLE
-            value = value * factor if value == value and value is not None else None
-            yield place | {"quantity": f"cost/{key}", "unit": unit, "value": value, "text": text}
-        yield place | {"quantity": "cost/hardware", "unit": "", "text": _hardware(run)}
+    import pandas as pd
+
+    missing = runs["steps"].astype(bool).map({True: NOT_RECORDED, False: NOT_APPLICABLE})
+    costs = [
+        runs.assign(
+            quantity=f"cost/{key}",
+            unit=unit,
+            value=factor * runs[field].astype(float),
+            text=missing,
+        )
+        for key, (field, unit, factor) in COSTS.items()
+    ]
+    words = [_hardware(run) for run in runs.itertuples()]
+    return pd.concat([*costs, runs.assign(quantity="cost/hardware", unit="", text=words)])
 
 
 def _hardware(run: Any) -> str:
@@ -206,9 +189,7 @@ def _hardware(run: Any) -> str:
     return f"{count}{run.hardware}{cores}{precision}"
 
 
-def _speed_ups(
-    curves: pd.DataFrame, progress: pd.DataFrame, runs: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
+def _speed_ups(curves: pd.DataFrame, progress: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Steps to the baseline's own MAE and accuracy at 25 % of its training, seed against seed.
 
     speed_up: the baseline's steps over the run's; with_pretraining: the same with the steps of
@@ -216,77 +197,43 @@ def _speed_ups(
     two evaluations, within which they are known.
     """
     curves = curves[curves["table"] == "table2"]
-    steps = {key: sorted(set(part["step"])) for key, part in curves.groupby(["run", "seed"])}
-    test = curves[(curves["split"] == "test") & curves["target"].isin([ENERGY, SYSTEM])]
-    both = test.pivot_table(index=["run", "seed", "step"], columns="target", values="value")
-    both = both.reindex(columns=[ENERGY, SYSTEM]).dropna()
+    evaluated = curves.sort_values("step").drop_duplicates([*RUN, "step"]).groupby(RUN)["step"]
+    found = evaluated.agg(resolution=lambda steps: steps.diff().max()).reset_index()
     wanted = progress[progress["run"] == BASELINE].set_index(["seed", "quantity"])["value"]
-    trained = runs.set_index(["run", "seed"])["steps"]
-
-    def needed(run: str, seed: int) -> float | None:
-        if (run, seed) not in both.index.droplevel("step"):
-            return None
-        curve = both.loc[run, seed]
-        reached = (curve[ENERGY] <= wanted[seed, f"{ENERGY}/p25"]) & (
-            curve[SYSTEM] >= wanted[seed, f"{SYSTEM}/p25"]
-        )
-        return curve.index[reached].min() if reached.any() else None
-
-    for run, seed in steps:
-        place = {"run": run, "seed": seed}
-        gaps = [b - a for a, b in pairwise(steps[run, seed])]
-        if gaps:
-            yield place | {"quantity": "resolution", "unit": "steps", "value": max(gaps)}
-        if not all((seed, f"{t}/p25") in wanted.index for t in (ENERGY, SYSTEM)):
-            continue
-        own, baseline = needed(run, seed), needed(BASELINE, seed)
-        yield place | {"quantity": "steps", "unit": "steps", "value": own, "text": NOT_REACHED}
-        first = (run.replace("/", "/pretrain_"), seed)
-        for quantity, extra in {"speed_up": 0, "with_pretraining": trained.get(first)}.items():
-            if extra is not None:
-                value = baseline / (own + extra) if own and baseline else None
-                place |= {"quantity": quantity, "unit": "x"}
-                yield place | {"value": value, "text": NOT_REACHED}
+    wanted = wanted.unstack().reindex(columns=[f"{ENERGY}/p25", f"{SYSTEM}/p25"]).dropna()
+    test = curves[curves["split"] == "test"]
+    both = test.pivot_table(index=[*RUN, "step"], columns="target", values="value").reset_index()
+    both = both.reindex(columns=[*RUN, "step", ENERGY, SYSTEM]).merge(wanted, on="seed")
+    enough = (both[ENERGY] <= both[f"{ENERGY}/p25"]) & (both[SYSTEM] >= both[f"{SYSTEM}/p25"])
+    found = found.merge(both[enough].groupby(RUN)["step"].min().rename("steps"), "left", on=RUN)
+    first = runs.assign(run=runs["run"].str.replace("/pretrain_", "/"), pretraining=runs["steps"])
+    first = first[first["run"] != runs["run"]]
+    found = found.merge(first[[*RUN, "pretraining"]], "left", on=RUN)
+    baseline = found["seed"].map(found[found["run"] == BASELINE].set_index("seed")["steps"])
+    found["speed_up"] = baseline / found["steps"]
+    found["with_pretraining"] = baseline / (found["steps"] + found["pretraining"])
+    units = {"resolution": "steps", "steps": "steps", "speed_up": "x", "with_pretraining": "x"}
+    long = found.melt([*RUN, "pretraining"], [*units], "quantity")
+    long = long.assign(unit=long["quantity"].map(units), text=NOT_REACHED)
+    known = long["seed"].isin(wanted.index)
+    known &= long["pretraining"].notna() | (long["quantity"] != "with_pretraining")
+    return long[known.where(long["quantity"] != "resolution", long["value"].notna())]
 
 
-def _scaling(scores: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _scaling(runs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Training samples; gaps between the models at a size; and power laws, by seed."""
-    samples = runs.set_index(["run", "seed"])["n_train"]
-    for (run, seed), n in samples.items():
-        place = {"run": run, "seed": seed, "quantity": "samples"}
-        yield place | {"value": n, "unit": "samples"}
-    best = scores[scores["quantity"] == f"{ENERGY}/best"].set_index(["run", "seed"])
-    for control in scaling.CONTROLS:
-        for size in scaling.sizes(control):
-            first, second = (scaling.run_name(m, size, control) for m in scaling.MODELS)
-            for seed in _shared(best, [first, second]):
-                yield {
-                    "run": second,
-                    "seed": seed,
-                    "quantity": "gap",
-                    "value": best.loc[(first, seed), "value"] - best.loc[(second, seed), "value"],
-                    "unit": "meV/atom",
-                    "n": best.loc[(first, seed), "n"],
-                    "target": ENERGY,
-                }
-        for model in scaling.MODELS:
-            names = [scaling.run_name(model, size, control) for size in scaling.sizes(control)]
-            for seed in _shared(best, names):
-                sizes = [samples[name, seed] / 1e6 for name in names]
-                losses = [best.loc[(name, seed), "value"] / 1e3 for name in names]
-                law = scaling.fit_power_law(sizes, losses)
-                for parameter, unit in {"prefactor": "eV/atom", "exponent": ""}.items():
-                    yield {
-                        "run": names[-1],
-                        "seed": seed,
-                        "quantity": parameter + control,
-                        "value": law and getattr(law, parameter),
-                        "unit": unit if law else "",
-                        "text": "one size",
-                    }
+    import pandas as pd
 
-
-def _shared(by_run_and_seed: pd.DataFrame, runs: list[str]) -> list[int]:
-    """The seeds that all of `runs` have."""
-    seeds = [{s for r, s in by_run_and_seed.index if r == run} for run in runs]
-    return sorted(set.intersection(*seeds))
+    one, other = (measured[measured["model"] == model] for model in scaling.MODELS)
+    gaps = other.merge(one, on=["control", "size", "seed"], suffixes=("", "_one"))
+    gaps = gaps.assign(quantity="gap", value=gaps["value_one"] - gaps["value"], n=gaps["n_one"])
+    laws = []
+    for (_, control, seed), own in measured.groupby(["model", "control", "seed"]):
+        if len(own) == len(scaling.sizes(control)):
+            law = scaling.fit_power_law(own["samples"], own["mae"])
+            for name, unit in {"prefactor": "eV/atom", "exponent": ""}.items():
+                place = {"run": own["run"].iloc[-1], "seed": seed, "quantity": name + control}
+                value = {"value": law and getattr(law, name), "unit": unit if law else ""}
+                laws.append(place | value | {"text": "one size"})
+    samples = runs.assign(quantity="samples", value=runs["n_train"], unit="samples")
+    return pd.concat([samples, gaps, pd.DataFrame(laws, columns=COLUMNS)])

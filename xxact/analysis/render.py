@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xxact.analysis import frame
 from xxact.analysis import quantities as q
 from xxact.analysis.tables import Cell, Section, Table
 
@@ -49,15 +50,15 @@ def mean_and_std(values: Sequence[float], unit: str) -> str:
 class Source:
     """The results of one scale under one root: quantities with seeds made one, and what ran."""
 
-    def __init__(self, root: Path, scale: str, found: pd.DataFrame, runs: pd.DataFrame) -> None:
-        """found, runs: the scale's part of `quantities` and `frame.load_runs`."""
+    def __init__(self, root: Path, scale: str) -> None:
         self.root, self.scale = root, scale
-        self.values = q.aggregate(found).to_dict("index")
-        self.seeds = runs.groupby("run")["seed"].agg(set).to_dict()
-        self.targets = runs.groupby("run")["targets"].first().to_dict()
-        self.commands = runs.groupby("run")["command"].first().to_dict()
-        self.minutes = (runs.groupby("run")["wall_s"].mean() / 60).to_dict()
-        self._origins = runs.groupby("run")["init"].first().dropna().to_dict()
+        self.values = q.aggregate(q.quantities(root, scale)).to_dict("index")
+        runs = frame.load_runs(root, scale)
+        by_run = runs.groupby("run")
+        self.seeds = by_run["seed"].agg(set).to_dict()
+        self.targets, self.commands = (by_run[k].first().to_dict() for k in ("targets", "command"))
+        self.minutes = (by_run["wall_s"].mean() / 60).to_dict()
+        self._origins = by_run["init"].first().dropna().to_dict()
         self.data = runs["data"].iloc[0] if len(runs) else "none"
 
     def with_origins(self, runs: Iterable[str]) -> set[str]:
@@ -194,8 +195,8 @@ def heading(view: View, section: Section) -> str:
     """Title and unit of a section, with the target where ours is another than the paper's."""
     text = section.title + (f" ({section.unit})" if section.unit else "")
     cells = view.of(section)
-    measured = cells[(cells["target"].fillna("") != "") & (cells["unit"] != section.unit)]
-    own = ", ".join(sorted({target.replace("_", " ") for target in measured["target"]}))
+    targets = cells.loc[cells["unit"] != section.unit, "target"].dropna()
+    own = ", ".join(sorted({target.replace("_", " ") for target in targets if target}))
     return f"{text}; here: {own}" if own and section.unit else text
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
 from xxact.analysis import claims, render
 from xxact.analysis.benchmarks import benchmarks
 from xxact.analysis.figures import Written, write_all
 from xxact.analysis.frame import load_data
-from xxact.analysis.published import published
+from xxact.analysis.published import declared, published
 from xxact.files import write_atomically
 
 #: The page opens with the first of these that could be drawn.
@@ -44,14 +42,9 @@ def page(written: Sequence[Written], measured: dict[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals |= {
-        "render": render,
-        "image": image,
-        "commands": render.commands,
-        "cost": cost,
-        "side": side,
-        "between": between,
-    }
+    called = (image, data_set, cost, side, between, render.commands, render.heading)
+    called += (render.provenance, render.html, render.styled)
+    environment.globals |= {function.__name__: function for function in called}
     environment.filters["sentence"] = lambda text: text[0].upper() + text[1:]
     judged = [scale for scale in written if scale.claims]
     return environment.get_template("report.html").render(
@@ -61,10 +54,10 @@ def page(written: Sequence[Written], measured: dict[str, Any]) -> str:
         judged=judged,
         statements=list(zip(*(scale.claims for scale in judged), strict=True)),
         opening=opening(judged),
-        data=_data(written),
+        legend=render.LEGEND,
         rule=claims.RULE,
         measured=measured,
-        notes={title: notes()[key] for key, title in NOTES.items()},
+        notes={title: declared("notes")[key] for key, title in NOTES.items()},
     )
 
 
@@ -108,20 +101,11 @@ def between(effect: Any, unit: str) -> str:
     return f"{texts[0]} ({texts[1]} to {texts[2]}) {unit}".strip()
 
 
-def _data(written: Sequence[Written]) -> dict[str, str]:
-    """Scale -> its data set and the samples of each split."""
-    found = {}
-    for scale in written:
-        counts = load_data(scale.shown.root).query("kind == 'split' and n > 0")
-        counts = counts[counts["scale"] == scale.scale]
-        splits = ", ".join(f"{row.split} {row.n:,}" for row in counts.itertuples())
-        if splits:
-            name = counts["data_set"].iloc[0]
-            found[scale.scale] = f"Data set {name}: {splits} samples; data {scale.shown.data}."
-    return found
-
-
-def notes() -> dict[str, list[dict[str, str]]]:
-    """The notes on the paper: `disagreements` and `choices`, each with title and text."""
-    source = resources.files("xxact.analysis") / "notes.yaml"
-    return yaml.safe_load(source.read_text(encoding="utf-8"))
+def data_set(scale: Written) -> str:
+    """The data set of a scale and the samples of each split, in words."""
+    counts = load_data(scale.shown.root, scale.scale).query("kind == 'split' and n > 0")
+    if counts.empty:
+        return "No description of the data set (data.json) is there."
+    splits = ", ".join(f"{row.split} {row.n:,}" for row in counts.itertuples())
+    name, data = counts["data_set"].iloc[0], scale.shown.data
+    return f"Data set {name}: {splits} samples; data {data}."

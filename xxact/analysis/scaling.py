@@ -45,11 +45,10 @@ def run_name(model: str, size: str, control: str = "") -> str:
 RUNS = tuple(dict.fromkeys(run_name(m, s, c) for c in CONTROLS for m in MODELS for s in sizes(c)))
 
 
-def points(root: str | Path, scale: str) -> pd.DataFrame:
-    """What was measured, best on test: a row a (model, control, size, seed).
+def measured(root: str | Path, scale: str) -> pd.DataFrame:
+    """What was measured, best on test: a row a (model, control, size, seed), as of `frame.load`.
 
-    share: of the training split, in %; samples: D; mae: L; n: test samples. A seed that one of the
-    sizes that were run lacks is left out: it would pull at one end of the law.
+    share: of the training split, in %; samples: D; mae: L; n: test samples.
     """
     import pandas as pd
 
@@ -61,16 +60,22 @@ def points(root: str | Path, scale: str) -> pd.DataFrame:
         for m in MODELS
         for s in sizes(c)
     ]
-    scores, runs = frame.load(root), frame.load_runs(root)
-    best = (scores["reading"] == "best_on_test") & (scores["target"] == "formation_energy_per_atom")
-    scores = scores[best & (scores["scale"] == scale)].dropna(subset="value")
-    keys = ["scale", "run", "seed"]
-    found = pd.DataFrame(places).merge(scores, on="run").merge(runs[[*keys, "n_train"]], on=keys)
-    found = found.assign(samples=found["n_train"] / 1e6, mae=found["value"] / 1000)
+    best = "reading == 'best_on_test' and target == 'formation_energy_per_atom'"
+    scores = frame.load(root, scale).query(best).dropna(subset="value")
+    samples = frame.load_runs(root, scale)[["run", "seed", "n_train"]]
+    found = pd.DataFrame(places).merge(scores, on="run").merge(samples, on=["run", "seed"])
+    return found.assign(samples=found["n_train"] / 1e6, mae=found["value"] / 1000)
+
+
+def points(root: str | Path, scale: str) -> pd.DataFrame:
+    """What was `measured`, of the seeds that all sizes of their model have which were run.
+
+    Another seed would pull at one end of the law.
+    """
+    found = measured(root, scale)
     law = found.groupby(["model", "control"])["size"].transform("nunique")
     seed = found.groupby(["model", "control", "seed"])["size"].transform("nunique")
-    columns = ["model", "control", "size", "share", "seed", "samples", "mae", "n"]
-    return found.loc[law == seed, columns].reset_index(drop=True)
+    return found[law == seed].reset_index(drop=True)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
-from xxact.analysis.published import printed
+from xxact.analysis.published import declared, printed
 from xxact.analysis.quantities import COSTS
 
 
@@ -76,23 +72,16 @@ class Table:
         return list(dict.fromkeys(run for cell in cells for run in cell.runs))
 
 
-@cache
-def declared() -> dict[str, Any]:
-    """The content of `tables.yaml`."""
-    source = resources.files("xxact.analysis") / "tables.yaml"
-    return yaml.safe_load(source.read_text(encoding="utf-8"))
-
-
 #: Column of Tables 4 and 5 and panel of Figure 2 -> label and run, in the paper's order.
 EMBEDDED_RUNS: dict[str, tuple[str, str]] = {
-    key: (shown["label"], shown["run"]) for key, shown in declared()["embedded"].items()
+    key: (shown["label"], shown["run"]) for key, shown in declared("tables")["embedded"].items()
 }
-PRETRAINING_LABELS: dict[str, str] = declared()["pretrainings"]
+PRETRAINING_LABELS: dict[str, str] = declared("tables")["pretrainings"]
 
 
 def table(key: str, trained: Mapping[str, Iterable[str]] | None = None) -> Table:
     """The table of that key; trained: run -> targets, of the runs that get a row if none has it."""
-    content = declared()["tables"][key]
+    content = declared("tables")["tables"][key]
     named = {
         run
         for section, fields in content["sections"].items()

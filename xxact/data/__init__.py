@@ -1,4 +1,10 @@
-"""Crystals in, batches out: sources, preparation, the store on disk, and batches on a device."""
+"""Crystals in, batches out.
+
+`fetch/` downloads public data sets. `sources/` reads files row by row, `cif/` the CIFs in them.
+`prepare` makes a store of what a source gives: `compute` spreads the rows over `workers`, `shard`
+makes columns of some, `merge` the store of all, `folder` puts it in its place. `store` reads it,
+`batches` holds it on a device. The rest says what is in one: `targets`, `labels`, `leak`, `floors`.
+"""
 
 from xxact.data.store import Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEMS, Target

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from xxact.data.store import FAILURES, LOCK, SPLITS, Store, open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.files import held
+
+if TYPE_CHECKING:
+    from xxact.data.prepare import Prepared
 
 _DATA_SETS = {
     "mp": "127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy",
@@ -97,19 +102,15 @@ def _add_prepare(commands) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from xxact.data.prepare import prepare, prepare_share, report
-    from xxact.data.sources.source import Columns, parse_columns, parse_inputs
+    from xxact.data.prepare import prepare, prepare_share
+    from xxact.data.sources.arguments import parse_columns, parse_inputs
 
-    if args.source == "mini":
-        inputs, columns = args.input, Columns()
-        if args.column or args.target:
-            raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
-    else:
-        inputs = parse_inputs(args.input)
-        columns = parse_columns(args.column, args.target, known_columns(args.source))
+    if args.source == "mini" and (args.column or args.target):
+        raise UserError("the source 'mini' has fixed columns: leave --column and --target out")
+    inputs = parse_inputs(args.input)
     settings = {
         "name": args.name,
-        "columns": columns,
+        "columns": parse_columns(args.column, args.target, known_columns(args.source)),
         "symprec": args.symprec,
         "workers": args.workers,
         "overwrite": args.overwrite,
@@ -118,7 +119,23 @@ def _prepare(args: argparse.Namespace) -> int:
     if args.share:
         prepare_share(args.source, inputs, args.out, _parse_share(args.share), **settings)
         return 0
-    return report(prepare(args.source, inputs, args.out, **settings))
+    return _report(prepare(args.source, inputs, args.out, **settings))
+
+
+def _report(prepared: Prepared) -> int:
+    """Print what was stored; 1 if an input could not be read to its end, else 0."""
+    store, failures = prepared.store, prepared.store.manifest["failures"]
+    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
+    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
+    for reason, n in failures.items():
+        print(f"  {reason}: {n:,}")
+    if failures:
+        print(f"  each is listed in {store.path / FAILURES}")
+    for line in [*leak(store), *remarks(store)]:
+        print(f"  {line}")
+    for path, reason in prepared.unreadable.items():
+        print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
+    return 1 if prepared.unreadable else 0
 
 
 def _parse_share(text: str) -> tuple[int, int]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 from xxact.data.progress import Rate
 from xxact.data.shard import ROWS, make_shard
@@ -27,6 +24,7 @@ class Job:
     sha256, size: of the file's bytes; None where it cannot be opened.
     shards: how many shards it has, once it was read through.
     broken: why it could not be read to its end.
+    place: bytes of the file that have been read.
     """
 
     entry: Input
@@ -35,6 +33,7 @@ class Job:
     directory: Path
     shards: int = 0
     broken: str = ""
+    place: int = 0
 
 
 def compute_shards(
@@ -57,9 +56,10 @@ def compute_shards(
     with WorkerPool(workers) as pool:
         for job in mine:
             job.directory.mkdir(parents=True, exist_ok=True)
-            finished = _finished(job)
-            if finished:
-                tally.found_finished(job, finished)
+            if finished := _finished(job):
+                for counts in finished:
+                    tally.rows_read += counts["stored"] + counts["failed"]
+                    tally.add(counts, found=True)
                 continue
             for path, rows in _cut(source, job, tally):
                 if not by_input and job.shards % of != turn:
@@ -71,7 +71,6 @@ def compute_shards(
                 pending.add(pool.submit(_shard_with_counts, path, source, symprec, rows))
                 while len(pending) >= 2 * workers:
                     pending = _collect(pending, tally)
-            tally.input_read(job)
             _mark_read(job)
         while pending:
             pending = _collect(pending, tally)
@@ -93,30 +92,25 @@ def _collect(pending: set[Future], tally: _Tally) -> set[Future]:
 
 
 def _cut(source: Source, job: Job, tally: _Tally) -> Iterator[tuple[Path, list[RawRow]]]:
-    """The raw rows of an input by shard; where it breaks off, a last row says why."""
-    with ExitStack() as stack:
-        try:
-            stream = stack.enter_context(open(job.entry.path, "rb"))
-            rows = _rows_and_breakage(source, job, stream)
-        except OSError as error:
-            stream, rows = io.BytesIO(), iter([_breakage(job, error)])
-        while block := list(islice(rows, ROWS)):
-            tally.position(job, stream, len(block))
-            yield job.directory / f"{job.shards:06d}.npz", block
-            job.shards += 1
+    """The raw rows of an input by shard."""
+    rows = _rows(source, job)
+    while block := list(islice(rows, ROWS)):
+        tally.rows_read += len(block)
+        yield job.directory / f"{job.shards:06d}.npz", block
+        job.shards += 1
+    job.place = job.size
 
 
-def _rows_and_breakage(source: Source, job: Job, stream: IO[bytes]) -> Iterator[RawRow]:
+def _rows(source: Source, job: Job) -> Iterator[RawRow]:
+    """The raw rows of an input; where it breaks off, the last one is a failure that says why."""
     try:
-        yield from source.read(stream, job.entry.path)
+        with open(job.entry.path, "rb") as stream:
+            for row in source.read(stream, job.entry.path):
+                job.place = stream.tell()
+                yield row
     except (UnreadableInput, *READ_ERRORS) as error:
-        yield _breakage(job, error)
-
-
-def _breakage(job: Job, error: Exception) -> RawRow:
-    """Note why an input breaks off, and make that a failure like those of rows."""
-    job.broken = str(error) or type(error).__name__
-    return RawRow(job.entry.path.name, reason="unreadable_input", message=job.broken)
+        job.broken = str(error) or type(error).__name__
+        yield RawRow(job.entry.path.name, reason="unreadable_input", message=job.broken)
 
 
 def _mark_read(job: Job) -> None:
@@ -134,7 +128,7 @@ def _finished(job: Job) -> list[dict] | None:
     files = [job.directory / f"{k:06d}.json" for k in range(fields["shards"])]
     if not all(file.exists() for file in files):
         return None
-    job.shards, job.broken = fields["shards"], fields["broken"]
+    job.shards, job.broken, job.place = fields["shards"], fields["broken"], job.size
     return [json.loads(file.read_text()) for file in files]
 
 
@@ -142,27 +136,10 @@ class _Tally:
     """Counts for the progress line; the total follows from how far the files have been read."""
 
     def __init__(self, jobs: list[Job]):
-        self._sizes = {id(job): max(1, job.size) for job in jobs}
-        self._read_bytes = {id(job): 0 for job in jobs}
-        self._rows_read = self._done = self._failed = 0
+        self.rows_read = 0
+        self._jobs = jobs
+        self._done = self._failed = 0
         self._progress = Rate("rows")
-
-    def position(self, job: Job, stream: IO[bytes], rows: int) -> None:
-        """A block of rows was read from `stream`."""
-        self._rows_read += rows
-        if not stream.closed:
-            self._read_bytes[id(job)] = stream.tell()
-
-    def input_read(self, job: Job) -> None:
-        """An input was read to its end."""
-        self._read_bytes[id(job)] = self._sizes[id(job)]
-
-    def found_finished(self, job: Job, counts: list[dict]) -> None:
-        """An input whose shards are all there."""
-        self.input_read(job)
-        for entry in counts:
-            self._rows_read += entry["stored"] + entry["failed"]
-            self.add(entry, found=True)
 
     def add(self, counts: dict, found: bool = False) -> None:
         """A shard is done."""
@@ -175,6 +152,6 @@ class _Tally:
 
     def show(self, last: bool = False) -> None:
         """Draw the line."""
-        fraction = sum(self._read_bytes.values()) / sum(self._sizes.values())
-        total = self._rows_read / fraction if fraction > 0 else None
+        read, size = sum(job.place for job in self._jobs), sum(job.size for job in self._jobs)
+        total = self.rows_read * size / read if read else None
         self._progress.update(self._done, total, f"{self._failed:,} unusable", last=last)

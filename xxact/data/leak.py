@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xxact.data.store import Store, row_keys, scramble
+from xxact.data.keys import row_keys, scramble
+from xxact.data.store import Store
 
 #: Samples whose reflections are in memory together.
 _BLOCK = 100_000

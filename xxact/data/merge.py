@@ -12,7 +12,7 @@ import numpy as np
 
 from xxact.data.compute import Job
 from xxact.data.labels import class_indices, ordered_classes
-from xxact.data.shard import ELEMENT_COLUMNS, REFLECTION_COLUMNS, read_failures
+from xxact.data.shard import RAGGED_COLUMNS, read_failures
 from xxact.data.sources.source import Source, TargetColumn
 from xxact.data.store import FAILURES, MANIFEST, SPLITS, ColumnWriter, described
 from xxact.errors import UserError
@@ -32,11 +32,7 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     sizes = _Sizes(shards, [t.name for t in source.targets if t.is_class])
     failures = _FailureWriter(out / FAILURES)
     if not sizes.n:
-        for _, path in shards:
-            failures.extend(read_failures(np.load(path)["failures"]))
-        failures.finish()
-        names = ", ".join(job.entry.path.name for job in jobs)
-        raise NothingStored(f"no row of {names} could be stored ({failures.summary()})")
+        raise _nothing_stored(jobs, [path for _, path in shards], failures)
     manifest = manifest | {"targets": {t.name: _described(t, sizes) for t in source.targets}}
     writers = _writers(source, out, sizes)
     splits: Counter[int] = Counter()
@@ -64,6 +60,15 @@ def merge(source: Source, jobs: list[Job], out: Path, manifest: dict) -> None:
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
+def _nothing_stored(jobs: list[Job], paths: list[Path], failures: _FailureWriter) -> NothingStored:
+    for path in paths:
+        with np.load(path) as shard:
+            failures.extend(read_failures(shard["failures"]))
+    failures.finish()
+    names = ", ".join(job.entry.path.name for job in jobs)
+    return NothingStored(f"no row of {names} could be stored ({failures.summary()})")
+
+
 def _described(target: TargetColumn, sizes: _Sizes) -> dict:
     """What the manifest says of a target: its unit, or its classes."""
     if not target.is_class:
@@ -87,6 +92,7 @@ def _content_hash(manifest: dict, rows: bytes) -> str:
 class _Sizes:
     """First pass over the shards: which rows to keep (9 bytes a row in memory), column sizes.
 
+    entries: elements and reflections of the kept rows together.
     labels: the labels of each class target that kept rows have.
     """
 
@@ -100,16 +106,18 @@ class _Sizes:
                 self.id_bytes = max(self.id_bytes, shard["ids"].dtype.itemsize)
         self.keep = _first_occurrences(np.concatenate(hashes))
         self.n = int(self.keep.sum())
-        self.elements = self.reflections = start = 0
+        self.entries = dict.fromkeys(RAGGED_COLUMNS, 0)
+        start = 0
         for _, path in shards:
             with np.load(path) as shard:
                 keep = self.keep[start : start + len(shard["id_hash"])]
                 start += len(keep)
-                self.elements += int(shard["n_elements"][keep].sum())
+                for what in self.entries:
+                    lengths = shard[f"n_{what}s"]  # none where the source has no crystals
+                    if len(lengths):
+                        self.entries[what] += int(lengths[keep].sum(dtype=np.int64))
                 for name, found in self.labels.items():
                     found |= {label.decode() for label in np.unique(shard[f"target_{name}"][keep])}
-                if len(shard["n_reflections"]):
-                    self.reflections += int(shard["n_reflections"][keep].sum(dtype=np.int64))
         for found in self.labels.values():
             found.discard("")
 
@@ -123,23 +131,21 @@ def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
 
 
 def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter]:
-    plan = {
-        "ids": (f"S{sizes.id_bytes}", sizes.n),
-        "split": ("u1", sizes.n),
-        "element_offsets": ("i8", sizes.n + 1),
-        **{name: (dtype, sizes.elements) for name, dtype in ELEMENT_COLUMNS.items()},
-        **{f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets},
-    }
+    def ragged(what: str) -> dict[str, tuple[str, int]]:
+        columns = RAGGED_COLUMNS[what].items()
+        entries = {name: (dtype, sizes.entries[what]) for name, dtype in columns}
+        return {f"{what}_offsets": ("i8", sizes.n + 1)} | entries
+
+    plan = {"ids": (f"S{sizes.id_bytes}", sizes.n), "split": ("u1", sizes.n), **ragged("element")}
+    plan |= {f"target_{t.name}": ("i2" if t.is_class else "f4", sizes.n) for t in source.targets}
     if source.has_source_space_group:
         plan["source_space_group"] = ("u1", sizes.n)
     if source.kind == "composition+xrd":
-        plan |= {"n_sites": ("i4", sizes.n), "space_group": ("u1", sizes.n)}
-        plan["reflection_offsets"] = ("i8", sizes.n + 1)
-        plan |= {name: (dtype, sizes.reflections) for name, dtype in REFLECTION_COLUMNS.items()}
+        plan |= {"n_sites": ("i4", sizes.n), "space_group": ("u1", sizes.n), **ragged("reflection")}
     writers = {n: ColumnWriter(out, n, np.dtype(d), rows) for n, (d, rows) in plan.items()}
-    for name in ("element", "reflection"):
-        if f"{name}_offsets" in writers:
-            writers[f"{name}_offsets"].append(np.zeros(1, np.int64))
+    for name, writer in writers.items():
+        if name.endswith("_offsets"):
+            writer.append(np.zeros(1, np.int64))
     return writers
 
 
@@ -167,22 +173,13 @@ def _append(
     for name in ("ids", "n_sites", "space_group", "source_space_group"):
         if name in writers:
             writers[name].append(shard[name][keep])
-    _append_rows(writers, "element_offsets", shard, "n_elements", ELEMENT_COLUMNS, keep)
-    if "reflection_offsets" in writers:
-        _append_rows(
-            writers, "reflection_offsets", shard, "n_reflections", REFLECTION_COLUMNS, keep
-        )
-
-
-def _append_rows(writers, offsets: str, shard, lengths: str, columns: dict, keep) -> None:
-    """Append ragged columns, and their offsets counted on from the last shard's end."""
-    n = shard[lengths].astype(np.int64)
-    rows = np.repeat(keep, n)
-    writer = writers[offsets]
-    ends = writer.last + np.cumsum(n[keep])
-    writer.append(ends)
-    for name in columns:
-        writers[name].append(shard[name][rows])
+    for what, columns in RAGGED_COLUMNS.items():
+        if offsets := writers.get(f"{what}_offsets"):
+            n = shard[f"n_{what}s"].astype(np.int64)
+            offsets.append(offsets.last + np.cumsum(n[keep]))  # on from the last shard's end
+            rows = np.repeat(keep, n)
+            for name in columns:
+                writers[name].append(shard[name][rows])
 
 
 class _FailureWriter:

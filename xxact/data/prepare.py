@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
@@ -29,8 +29,6 @@ from xxact.data.folder import (
     new_store,
     put_in_place,
 )
-from xxact.data.labels import remarks
-from xxact.data.leak import leak
 from xxact.data.merge import NothingStored, merge
 from xxact.data.shard import READER_VERSION, ROWS, WAVELENGTH
 from xxact.data.sources import SOURCES, make_source
@@ -39,6 +37,7 @@ from xxact.data.store import FAILURES, FORMAT, MANIFEST, Store, open_store, read
 from xxact.errors import UserError
 from xxact.files import Taken, sha256_of
 from xxact.xrd.grid import TWO_THETA_MAX_DEG, TWO_THETA_MIN_DEG
+from xxact.xrd.reflections import wavelength_angstrom
 
 SYMPREC = 0.01
 #: More processes than any machine has cores are a slip of the finger.
@@ -67,7 +66,7 @@ def prepare(
     wait: bool = False,
     split_by: str | None = None,
 ) -> Prepared:
-    """Prepare a store in `out` from files of one source (see `sources.py`).
+    """Prepare a store in `out` from files of one source (see `xxact.data.sources`).
 
     inputs: files, or `Input`s that carry a split, which is kept; `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
@@ -195,7 +194,9 @@ def _resolved(source: str, inputs: Sequence[Input | Path | str]) -> Iterator[lis
         wrong = "takes no input" if source == "mini" else "needs at least one input file"
         raise UserError(f"the source '{source}' {wrong}")
     if source != "mini":
-        yield [entry if isinstance(entry, Input) else Input(Path(entry)) for entry in inputs]
+        entries = [entry if isinstance(entry, Input) else Input(Path(entry)) for entry in inputs]
+        _check_inputs(entries)
+        yield entries
         return
     file = resources.files("xxact.data") / "mini" / "mini.csv.xz"
     if not file.is_file():
@@ -204,13 +205,32 @@ def _resolved(source: str, inputs: Sequence[Input | Path | str]) -> Iterator[lis
         yield [Input(path)]
 
 
+def _check_inputs(entries: list[Input]) -> None:
+    """`UserError` for what is no file, and where some inputs alone have a split."""
+    for path in (entry.path for entry in entries):
+        if not path.exists():
+            raise UserError(f"there is no input file {path}")
+        if path.is_dir():
+            raise UserError(
+                f"the input {path} is a directory; name the files in it "
+                "(of a folder of CIF files, the CSV file that lists them)"
+            )
+        if not path.is_file():
+            raise UserError(
+                f"the input {path} is a pipe or a device, which cannot be read twice: "
+                "write what comes out of it to a file"
+            )
+    if len({entry.split is None for entry in entries}) > 1:
+        raise UserError(
+            "some inputs have a split (--input train=FILE) and some have none; give all or none"
+        )
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -224,8 +244,6 @@ def _jobs(adapter: Source, entries: list[Input], out: Path, symprec: float) -> l
     settings += [WAVELENGTH, _versions()]
     jobs: dict[str, Job] = {}
     for entry in entries:
-        if not entry.path.is_file():  # it is read twice, which a pipe is not
-            raise UserError(f"there is no input file {entry.path}")
         try:
             sha256 = sha256_of(entry.path)
         except OSError:  # reading it later records why
@@ -252,7 +270,7 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
         "source": adapter.settings(),
         "symprec": symprec,
         "wavelength": WAVELENGTH,
-        "wavelength_angstrom": _wavelength(),
+        "wavelength_angstrom": wavelength_angstrom(WAVELENGTH),
         "two_theta_range_deg": [TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG],
         "versions": _versions(),
     }
@@ -269,12 +287,6 @@ def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> 
     if split_by is None and adapter.kind == "composition" and not adapter.has_ids:
         return "formula"
     return split_by or "id"
-
-
-def _wavelength() -> float:
-    from xxact.xrd.reflections import wavelength_angstrom
-
-    return wavelength_angstrom(WAVELENGTH)
 
 
 def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
@@ -295,19 +307,3 @@ def _is_prepared(plan: _Plan, overwrite: bool) -> bool:
             "directory, or replace it with --overwrite"
         )
     return not (differs or damaged)
-
-
-def report(prepared: Prepared) -> int:
-    """Print what was stored; 1 if an input could not be read to its end, else 0."""
-    store, failures = prepared.store, prepared.store.manifest["failures"]
-    splits = ", ".join(f"{n:,} {split}" for split, n in store.manifest["splits"].items())
-    print(f"{store.path}: {store.n:,} stored ({splits}), {sum(failures.values()):,} unusable")
-    for reason, n in failures.items():
-        print(f"  {reason}: {n:,}")
-    if failures:
-        print(f"  each is listed in {store.path / FAILURES}")
-    for line in [*leak(store), *remarks(store)]:
-        print(f"  {line}")
-    for path, reason in prepared.unreadable.items():
-        print(f"error: {path} could not be read to its end: {reason}", file=sys.stderr)
-    return 1 if prepared.unreadable else 0

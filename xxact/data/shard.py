@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from xxact.data.formula import FormulaError, parse_formula
+from xxact.data.keys import composition_words
 from xxact.data.sources.source import RawRow, Row, RowError, Source, TargetColumn
-from xxact.data.store import composition_words
 from xxact.data.subset import split_of
 from xxact.files import written_whole
 from xxact.xrd.crystal import Crystal, CrystalError
@@ -33,7 +33,8 @@ _LEAST_FRACTION = 1e-37
 #: identity of the data, so that results of before and after are not taken for the same.
 READER_VERSION = 2
 
-#: Columns with one entry a sample, with one an element, with one a reflection.
+#: Columns with one entry a sample, and those with one an element or a reflection of a sample,
+#: of which it has `n_elements` or `n_reflections`.
 SAMPLE_COLUMNS = {
     "split_by_id": "u1",
     "split_by_formula": "u1",
@@ -44,8 +45,11 @@ SAMPLE_COLUMNS = {
     "source_space_group": "u1",
     "id_hash": "u8",
 }
-ELEMENT_COLUMNS = {"element_z": "u1", "element_fraction": "f4"}
-REFLECTION_COLUMNS = {"two_theta": "f4", "intensity": "f4"}
+RAGGED_COLUMNS = {
+    "element": {"element_z": "u1", "element_fraction": "f4"},
+    "reflection": {"two_theta": "f4", "intensity": "f4"},
+}
+_FLAT_COLUMNS = RAGGED_COLUMNS["element"] | RAGGED_COLUMNS["reflection"]
 
 
 @dataclass
@@ -58,14 +62,8 @@ class _Columns:
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     crystals: list[Crystal] = field(default_factory=list)
     columns: dict[str, list] = field(
-        default_factory=lambda: {
-            n: [] for n in (*SAMPLE_COLUMNS, *ELEMENT_COLUMNS, *REFLECTION_COLUMNS)
-        }
+        default_factory=lambda: {n: [] for n in (*SAMPLE_COLUMNS, *_FLAT_COLUMNS)}
     )
-
-    def append(self, entries: dict[str, object]) -> None:
-        for name, entry in entries.items():
-            self.columns[name].append(entry)
 
 
 def make_shard(path: Path, source: Source, symprec: float, rows: Sequence[RawRow]) -> dict:
@@ -125,7 +123,8 @@ def _add(shard: _Columns, source: Source, row: Row) -> None:
         "element_z": z,
         "element_fraction": fraction,
     }
-    shard.append(columns)  # from here on nothing can go wrong: all columns grow by one row
+    for name, entry in columns.items():  # from here on nothing can go wrong: all grow by one row
+        shard.columns[name].append(entry)
     shard.ids.append(identifier)
     shard.digests.append(digest)
     shard.values.append(row.values)
@@ -197,7 +196,7 @@ def composition_columns(numbers: np.ndarray, amounts: np.ndarray) -> tuple[np.nd
 
 def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None:
     arrays = {n: np.array(shard.columns[n], d) for n, d in SAMPLE_COLUMNS.items()}
-    for name, dtype in (ELEMENT_COLUMNS | REFLECTION_COLUMNS).items():
+    for name, dtype in _FLAT_COLUMNS.items():
         blocks = shard.columns[name]
         arrays[name] = np.concatenate(blocks).astype(dtype) if blocks else np.empty(0, dtype)
     arrays["ids"] = np.array(shard.ids, dtype="S") if shard.ids else np.empty(0, "S1")
@@ -205,18 +204,15 @@ def _write(path: Path, shard: _Columns, targets: Sequence[TargetColumn]) -> None
     arrays["digests"] = digests.reshape(-1, hashlib.sha256().digest_size)
     for k, target in enumerate(targets):
         values = [row[k] for row in shard.values]
-        column = _labels(values) if target.is_class else np.array(values, "f4")
-        arrays[f"target_{target.name}"] = column
+        if target.is_class:  # which index each label has is known when all shards are
+            arrays[f"target_{target.name}"] = np.array([v.encode() for v in values], "S")
+        else:
+            arrays[f"target_{target.name}"] = np.array(values, "f4")
     clean = [text.replace("\0", "") for failure in shard.failures for text in failure]
     text = "\0".join(clean).encode(errors="backslashreplace")
     arrays["failures"] = np.frombuffer(text, np.uint8)
     with written_whole(path) as file:
         np.savez(file, **arrays)
-
-
-def _labels(values: Sequence[str]) -> np.ndarray:
-    """Labels as UTF-8: which index each has is known when all shards are."""
-    return np.array([value.encode() for value in values], "S")
 
 
 def read_failures(content: np.ndarray) -> list[tuple[str, str, str]]:

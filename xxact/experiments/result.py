@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -74,17 +73,11 @@ class SpecRecord(_Open):
     reproduces: str | None = None
 
 
-#: `Store.content_sha256`; results of schema 1 name their data by the hash of the manifest.
-ContentHash = Annotated[
-    str, Field(validation_alias=AliasChoices("content_sha256", "manifest_sha256"))
-]
-
-
 class DataRecord(_Open):
-    """Which data set a run saw, and how many samples of each split."""
+    """Which data set a run saw (`Store.content_sha256`), and how many samples of each split."""
 
     name: str
-    content_sha256: ContentHash
+    content_sha256: str
     n: dict[str, NonNegativeInt]
 
 
@@ -185,9 +178,9 @@ class PredictionsRecord(_Frozen):
 
 
 class Result(_Frozen):
-    """Everything one finished run reports; schema 1 knew no predictions and no initial weights."""
+    """Everything one finished run reports."""
 
-    schema_: Literal[1, 2] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     run: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     scale: str
     seed: NonNegativeInt
@@ -206,13 +199,13 @@ class Result(_Frozen):
 
 
 class DataSummary(_Open):
-    """`data.json` of a scale: how many samples, by part, crystal system and element.
+    """`data.json` of a scale: how many samples, by split, crystal system and element.
 
-    `formula_floors`: target -> part -> score of the median of each formula (`xxact.data.floors`).
+    `formula_floors`: target -> split -> score of the median of each formula (`xxact.data.floors`).
     """
 
     name: str
-    content_sha256: ContentHash
+    content_sha256: str
     n: dict[str, NonNegativeInt]
     crystal_systems: dict[str, dict[str, NonNegativeInt]] = {}
     elements: dict[str, dict[str, NonNegativeInt]] = {}
@@ -273,17 +266,6 @@ def result_files(root: str | Path, scale: str) -> list[Path]:
     """The result files of one scale, by table, row and seed number."""
     found = [p for p in (Path(root) / scale).glob("*/*/seed*.json") if _SEED_FILE.fullmatch(p.name)]
     return sorted(found, key=lambda p: (p.parts[-3:-1], int(p.stem.removeprefix("seed"))))
-
-
-def iter_results(root: str | Path, scale: str) -> Iterator[tuple[Path, Result]]:
-    """Each result of one scale with its path, by table, row and seed number."""
-    for path in result_files(root, scale):
-        yield path, read_result(path)
-
-
-def load_results(root: str | Path) -> list[Result]:
-    """All results of all scales under `root`."""
-    return [result for scale in scales(root) for _, result in iter_results(root, scale)]
 
 
 def _read(path: str | Path, model: type[Model]) -> Model:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xxact.data.targets import Target
+from xxact.models.spec import KINDS, ModelSpec
 
 if TYPE_CHECKING:
     from xxact.data.batches import Batch
@@ -32,6 +33,11 @@ class Model(nn.Module, ABC):
         self.targets = {target.name: target for target in targets}
         self.heads = nn.ModuleDict()
         self._trunk_frozen = False
+
+    @classmethod
+    def of(cls, spec: ModelSpec, targets: Sequence[Target], linear_heads: bool) -> Model:
+        """The network that a specification describes, from the parts that its kind has."""
+        return cls(*(getattr(spec, part) for part in KINDS[spec.kind].parts), targets)
 
     @abstractmethod
     def features(self, batch: Batch, cls_only: bool = True) -> Any:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from xxact.arguments import of_type
 from xxact.data.targets import Target
 from xxact.models.base import Model
-from xxact.models.composition import CrabNet
-from xxact.models.pxrdpiayn import FCN, FCNMLP
-from xxact.models.spec import ModelSpec
-from xxact.models.xrd import XRDTransformer
-from xxact.models.xxact_nn import XxactNN
+from xxact.models.spec import KINDS, ModelSpec
 
 
 def build_model(
@@ -27,11 +24,5 @@ def build_model(
     of_type("targets", targets, Sequence, "a list of Target")
     for target in targets:
         of_type("each of targets", target, Target, "a Target")
-    if spec.kind == "xxact_nn":
-        return XxactNN(spec.composition, spec.xrd, spec.fusion, targets)
-    if spec.kind == "crabnet":
-        return CrabNet(spec.composition, spec.output_widths, targets, linear=linear_heads)
-    if spec.kind == "xrd_transformer":
-        return XRDTransformer(spec.xrd, targets)
-    network = FCN if spec.kind == "fcn" else FCNMLP
-    return network(spec.convolution, targets)
+    module, name = KINDS[spec.kind].network.split(":")
+    return getattr(import_module(module), name).of(spec, targets, linear_heads)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xxact.data.targets import Target
 from xxact.models.base import Model, in_float32, linear_heads
 from xxact.models.layers import CLS, Encoder, additive_mask
-from xxact.models.spec import CompositionSpec
+from xxact.models.spec import CompositionSpec, ModelSpec
 
 if TYPE_CHECKING:
     from xxact.data.batches import Batch
@@ -134,6 +134,11 @@ class CrabNet(Model):
         for target in () if linear else targets:
             n_outputs = target.n_outputs if target.is_class else 3
             self.heads[target.name] = ResidualNetwork(spec.width, output_widths, n_outputs)
+
+    @classmethod
+    def of(cls, spec: ModelSpec, targets: Sequence[Target], linear_heads: bool) -> CrabNet:
+        """With linear heads in place of the output net, as transfer needs, if they are wanted."""
+        return cls(spec.composition, spec.output_widths, targets, linear=linear_heads)
 
     def features(self, batch: Batch, cls_only: bool = True) -> Tokens | Tensor:
         """Element tokens; every one is read by the heads. Linear ones read their mean (B, W)."""

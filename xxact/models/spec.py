@@ -3,9 +3,9 @@
 The defaults are the published sizes; a scale replaces them by smaller ones.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, NamedTuple
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from xxact.xrd.grid import N_POINTS
@@ -14,14 +14,28 @@ Size = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _CONFIG = ConfigDict(extra="forbid")
 
-#: Which parts each kind of model is made of.
-PARTS = {
-    "xxact_nn": ("composition", "xrd", "fusion"),
-    "crabnet": ("composition",),
-    "xrd_transformer": ("xrd",),
-    "fcn": ("convolution",),
-    "fcn_mlp": ("convolution",),
+
+class Kind(NamedTuple):
+    """A kind of model: `module:class` of its network, imported when one is built, and its parts."""
+
+    network: str
+    parts: tuple[str, ...]
+
+
+#: Every kind of model; one more is its module, a line here, and its sizes in the scales.
+KINDS = {
+    "xxact_nn": Kind("xxact.models.xxact_nn:XxactNN", ("composition", "xrd", "fusion")),
+    "crabnet": Kind("xxact.models.composition:CrabNet", ("composition",)),
+    "xrd_transformer": Kind("xxact.models.xrd:XRDTransformer", ("xrd",)),
+    "fcn": Kind("xxact.models.pxrdpiayn:FCN", ("convolution",)),
+    "fcn_mlp": Kind("xxact.models.pxrdpiayn:FCNMLP", ("convolution",)),
 }
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind of model '{kind}'; the kinds are: {', '.join(KINDS)}")
+    return kind
 
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
@@ -123,13 +137,13 @@ class ConvolutionSpec:
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
 class ModelSpec:
-    """A whole network: its kind and the sizes of the parts that this kind has (`PARTS`).
+    """A whole network: its kind and the sizes of the parts that this kind has (`KINDS`).
 
     A part that is left out takes its published size. `output_widths` are the hidden widths of
     CrabNet's output network; the other kinds have linear heads.
     """
 
-    kind: Literal["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp"]
+    kind: Annotated[str, AfterValidator(_known)]
     composition: CompositionSpec | None = None
     xrd: XRDSpec | None = None
     fusion: FusionSpec | None = None
@@ -146,9 +160,9 @@ class ModelSpec:
         }
         for part, default in published.items():
             given = getattr(self, part) is not None
-            if given and part not in PARTS[self.kind]:
+            if given and part not in KINDS[self.kind].parts:
                 raise ValueError(f"a model of kind {self.kind} has no part '{part}'")
-            if not given and part in PARTS[self.kind]:
+            if not given and part in KINDS[self.kind].parts:
                 object.__setattr__(self, part, default())
         if self.kind == "xxact_nn" and self.composition.width != self.xrd.width:
             raise ValueError(

@@ -11,10 +11,11 @@ import pytest
 
 from xxact.cli import main
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns
 from xxact.data.sources.json_entries import object_end
 from xxact.data.sources.json_files import alexandria_source
 from xxact.data.sources.json_structure import crystal_from_dict
-from xxact.data.sources.source import Columns, Input, parse_columns
+from xxact.data.sources.source import Columns, Input
 from xxact.data.store import open_store
 from xxact.errors import UserError
 

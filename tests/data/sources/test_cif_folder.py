@@ -6,8 +6,8 @@ import pytest
 
 from xxact.cli import main
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns
 from xxact.data.sources.cif_folder import KNOWN
-from xxact.data.sources.source import parse_columns, parse_inputs
 from xxact.data.store import Store, open_store
 from xxact.errors import UserError
 
@@ -132,4 +132,4 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     assert main([*arguments, "--input", str(folder / "id_prop.csv")]) == 0
     assert open_store(tmp_path / "s").n == 2
     with pytest.raises(UserError, match="of a folder of CIF files, the CSV file that lists them"):
-        parse_inputs([str(folder)])
+        prepare("cifs", [folder], tmp_path / "no")

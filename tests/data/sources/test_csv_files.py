@@ -10,8 +10,9 @@ import pytest
 
 from xxact.cli import main
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns
 from xxact.data.sources.csv_files import KNOWN
-from xxact.data.sources.source import Columns, TargetColumn, parse_columns, parse_inputs
+from xxact.data.sources.source import Columns, TargetColumn
 from xxact.data.store import Store, open_store
 from xxact.errors import UserError
 
@@ -213,7 +214,7 @@ def test_a_pipe_is_refused(tmp_path):
     writer = threading.Thread(target=lambda: pipe.open("wb").close(), daemon=True)
     writer.start()
     with pytest.raises(UserError, match="a pipe or a device, which cannot be read twice"):
-        parse_inputs([str(pipe)])
+        prepare("csv", [pipe], tmp_path / "store")
     pipe.open("rb").close()
     writer.join(5)
 

@@ -8,9 +8,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from xxact.data.prepare import prepare
+from xxact.data.sources.arguments import parse_columns
 from xxact.data.sources.json_files import KNOWN
 from xxact.data.sources.json_structure import crystal_from_dict
-from xxact.data.sources.source import RowError, parse_columns
+from xxact.data.sources.source import RowError
 from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal

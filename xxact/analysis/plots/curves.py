@@ -29,8 +29,8 @@ def curves(root: str | Path, scale: str) -> pd.DataFrame:
 
     progress: share of the training done, in %.
     """
-    found = frame.load_curves(root)
-    found = found[(found["scale"] == scale) & found["run"].isin(RUNS) & (found["split"] == "test")]
+    found = frame.load_curves(root, scale)
+    found = found[found["run"].isin(RUNS) & (found["split"] == "test")]
     found = found[found["target"].isin(TARGETS)].dropna(subset="value")
     found = found.assign(progress=(100 * found["progress"]).round(6))
     seeds = found.groupby("run")["seed"].transform("nunique")
@@ -38,40 +38,41 @@ def curves(root: str | Path, scale: str) -> pd.DataFrame:
     return found[here == seeds]
 
 
-def figure6(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+@style.figure("figure6", "Figure 6: training curves", RUNS)
+def figure6(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Draw the columns whose two runs are there, `beside` dotted; nothing where there is none."""
     import seaborn as sns
 
     ours = curves(root, scale)
     columns = [row for row in COLUMNS if row in set(ours["row"])]
     if "none" not in set(ours["row"]) or not columns:
-        return []
+        return None
     lines = [(ours, {"errorbar": "sd", "err_kws": {"alpha": 0.2, "linewidth": 0}})]
     if beside:
         lines.append((curves(beside, scale), {"errorbar": None, "linestyle": ":"}))
-    with style.drawing(2, len(columns), 4.9, sharex=True, sharey="row") as (figure, axes):
-        for (target, (key, label)), across in zip(TARGETS.items(), axes, strict=True):
-            for row, axis in zip(columns, across, strict=True):
-                palette = {"none": style.BASELINE, row: style.OURS}
-                for found, how in lines:
-                    shown = found[(found["target"] == target) & found["row"].isin(palette)]
-                    place = {"x": "progress", "y": "value", "hue": "row", "hue_order": palette}
-                    if len(shown):
-                        sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
-                _published(axis, key, palette)
-                axis.set(xlabel="training done (%)", ylabel=label)
-            if key == "energy":
-                across[0].set_yscale("log")
-                style.decades(across[0].yaxis, (1, 2, 3, 5, 7))
-        for row, axis in zip(columns, axes[0], strict=True):
-            own = style.seeds(ours[ours["row"] == row])
-            axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining\n{own}")
-        figure.legend(handles=_handles(), loc="outside upper center", ncols=4)
-        words = "band: standard deviation over seeds; open markers: published at 5, 15, 25 %"
-        words += "; dotted: committed" if beside else ""
-        baseline = style.population(root, ours[ours["row"] == "none"])
-        style.note_below(figure, f"{baseline} without pretraining", words)
-        return style.save(figure, folder, "figure6")
+    figure, axes = style.panels(2, len(columns), 4.9, sharex=True, sharey="row")
+    for (target, (key, label)), across in zip(TARGETS.items(), axes, strict=True):
+        for row, axis in zip(columns, across, strict=True):
+            palette = {"none": style.BASELINE, row: style.OURS}
+            for found, how in lines:
+                shown = found[(found["target"] == target) & found["row"].isin(palette)]
+                place = {"x": "progress", "y": "value", "hue": "row", "hue_order": palette}
+                if len(shown):
+                    sns.lineplot(shown, **place, palette=palette, legend=False, ax=axis, **how)
+            _published(axis, key, palette)
+            axis.set(xlabel="training done (%)", ylabel=label)
+        if key == "energy":
+            across[0].set_yscale("log")
+            style.decades(across[0].yaxis, (1, 2, 3, 5, 7))
+    for row, axis in zip(columns, axes[0], strict=True):
+        own = style.seeds(ours[ours["row"] == row])
+        axis.set_title(f"{PRETRAINING_LABELS[row]} pretraining\n{own}")
+    figure.legend(handles=_handles(), loc="outside upper center", ncols=4)
+    words = "band: standard deviation over seeds; open markers: published at 5, 15, 25 %"
+    words += "; dotted: committed" if beside else ""
+    baseline = style.population(root, ours[ours["row"] == "none"])
+    style.note_below(figure, f"{baseline} without pretraining", words)
+    return figure
 
 
 def _published(axis, key: str, palette: dict[str, str]) -> None:

@@ -41,7 +41,8 @@ def _periods() -> dict[str, tuple[float, int]]:
 PLACES = _periods()
 
 
-def figure5(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+@style.figure("figure5", "Figure 5: elements, train and test", ["table2/none"])
+def figure5(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Number of samples that hold each element, training above test."""
     found = counts(root, scale, "element")
     panels = {
@@ -50,10 +51,10 @@ def figure5(root: Path, scale: str, folder: Path, beside: Path | None = None) ->
         if len(own := found[found["split"] == split])
     }
     if not panels:
-        return []
+        return None
     values = {title: dict(zip(own["name"], own["n"], strict=True)) for title, own in panels.items()}
     note = style.data_set(root, scale)
-    return _periodic_tables(values, note, folder, "figure5", shared_colours=False)
+    return _periodic_tables(values, note, shared_colours=False)
 
 
 def element_errors(root: Path, scale: str) -> pd.DataFrame:
@@ -61,21 +62,18 @@ def element_errors(root: Path, scale: str) -> pd.DataFrame:
 
     A row a (run, element): value (mean over seeds), n.
     """
-    found = frame.load_elements(root)
-    found = found[(found["scale"] == scale) & (found["target"] == "formation_energy_per_atom")]
+    found = frame.load_elements(root, scale).query("target == 'formation_energy_per_atom'")
     found = found[found["run"].isin(ERROR_RUNS)].dropna(subset="value")
     seeds = found.groupby("run")["seed"].transform("nunique")
     found = found[found.groupby(["run", "element"])["seed"].transform("nunique") == seeds]
     return found.groupby(["run", "element"], as_index=False).agg({"value": "mean", "n": "first"})
 
 
-def error_by_element(
-    root: Path, scale: str, folder: Path, beside: Path | None = None
-) -> list[Path]:
+@style.figure("error_by_element", "Error by element", ERROR_RUNS)
+def error_by_element(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Test MAE of the samples that hold each element, one colour scale for all runs."""
     errors = element_errors(root, scale)
-    runs = frame.load_runs(root)
-    runs = runs[runs["scale"] == scale]
+    runs = frame.load_runs(root, scale)
     values = {}
     for run, label in ERROR_RUNS.items():
         own = errors[errors["run"] == run]
@@ -83,29 +81,25 @@ def error_by_element(
             title = f"{label}, {style.seeds(runs[runs['run'] == run])}"
             values[title] = dict(zip(own["element"], own["value"], strict=True))
     if not values:
-        return []
+        return None
     note = (
         f"{style.data_set(root, scale)}, test split, last weights\nMAE of the formation energy "
         "(meV/atom) of the samples that hold the element"
     )
-    return _periodic_tables(values, note, folder, "error_by_element", shared_colours=True)
+    return _periodic_tables(values, note, shared_colours=True)
 
 
 def _periodic_tables(
-    panels: Mapping[str, Mapping[str, float]],
-    note: str,
-    folder: Path,
-    name: str,
-    shared_colours: bool,
-) -> list[Path]:
+    panels: Mapping[str, Mapping[str, float]], note: str, shared_colours: bool
+) -> style.Canvas:
     """One periodic table below the other: title -> symbol -> value."""
     everything = [value for values in panels.values() for value in values.values()]
-    with style.drawing(len(panels), 1, 3.75 * len(panels) + 0.2) as (figure, axes):
-        for axis, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
-            within = everything if shared_colours else values.values()
-            _draw(figure, axis, values, title, (min(within), max(within)))
-        style.note_below(figure, note)
-        return style.save(figure, folder, name)
+    figure, axes = style.panels(len(panels), 1, 3.75 * len(panels) + 0.2)
+    for axis, (title, values) in zip(axes[:, 0], panels.items(), strict=True):
+        within = everything if shared_colours else values.values()
+        _draw(figure, axis, values, title, (min(within), max(within)))
+    style.note_below(figure, note)
+    return figure
 
 
 def _draw(

@@ -25,8 +25,8 @@ def explained(root: Path, scale: str) -> pd.DataFrame:
     The rest is its squared error over that of the mean training pattern. Every run that reports
     it has its rows, those of the paper first.
     """
-    found = frame.load(root)
-    found = found[(found["scale"] == scale) & found["metric"].isin(METRICS)]
+    found = frame.load(root, scale)
+    found = found[found["metric"].isin(METRICS)]
     found = found[(found["split"] == "test") & (found["reading"] == "final")]
     found = found.dropna(subset="value")
     others = sorted(set(found["run"]) - set(RUNS))
@@ -35,27 +35,28 @@ def explained(root: Path, scale: str) -> pd.DataFrame:
     return found.sort_values("run", key=lambda runs: runs.map(order), kind="stable")
 
 
-def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+@style.figure("masked", "Masked XRD modelling: explained variance", RUNS)
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Bars with the spread over seeds: 0 is the mean pattern of the training split."""
     import seaborn as sns
 
     found = explained(root, scale)
     if found.empty:
-        return []
-    with style.drawing(1, 1, 1.4 + 0.5 * found["run"].nunique()) as (canvas, axes):
-        axis = axes[0, 0]
-        scales = found["metric"].map(METRICS)
-        look = {"hue_order": list(METRICS.values()), "errorbar": "sd", "capsize": 0.2}
-        look |= {"palette": [style.OURS, style.SECOND], "saturation": 1, "gap": 0.05}
-        look |= {"err_kws": {"linewidth": 1}}
-        sns.barplot(found, x="value", y="label", hue=scales, ax=axis, **look)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.grid(False, axis="y")
-        axis.set(xlabel="explained variance of the masked windows (%)", ylabel="")
-        axis.legend(title=None)
-        style.note_below(
-            canvas,
-            f"{style.population(root, found)}, last weights; bars: standard deviation over seeds",
-            "0 is as good as the mean pattern of the training split, 100 is every pattern exactly",
-        )
-        return style.save(canvas, folder, "masked")
+        return None
+    canvas, axes = style.panels(1, 1, 1.4 + 0.5 * found["run"].nunique())
+    axis = axes[0, 0]
+    scales = found["metric"].map(METRICS)
+    look = {"hue_order": list(METRICS.values()), "errorbar": "sd", "capsize": 0.2}
+    look |= {"palette": [style.OURS, style.SECOND], "saturation": 1, "gap": 0.05}
+    look |= {"err_kws": {"linewidth": 1}}
+    sns.barplot(found, x="value", y="label", hue=scales, ax=axis, **look)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.grid(False, axis="y")
+    axis.set(xlabel="explained variance of the masked windows (%)", ylabel="")
+    axis.legend(title=None)
+    style.note_below(
+        canvas,
+        f"{style.population(root, found)}, last weights; bars: standard deviation over seeds",
+        "0 is as good as the mean pattern of the training split, 100 is every pattern exactly",
+    )
+    return canvas

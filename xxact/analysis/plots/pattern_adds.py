@@ -49,34 +49,35 @@ def by_pattern(found: pd.DataFrame) -> pd.DataFrame:
     return errors.assign(kind=kind, error=(errors["value"] - errors["true"]).abs())
 
 
-def figure(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+@style.figure("pattern_adds", "What the pattern adds", RUNS)
+def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """Differences within formulas; errors on formulas seen and new, and with wrong patterns."""
     from matplotlib.patches import Patch
 
     found = energies(root, scale)
     if found.empty:
-        return []
+        return None
     seen, swapped = by_formula(found), by_pattern(found)
-    with style.drawing(1, 3, 3.1, width_ratios=(1.2, 0.9, 1.3)) as (canvas, axes):
-        differences, formulas, patterns = axes[0]
-        _differences(differences, found)
-        _bars(formulas, seen, ["in training", "new"])
-        formulas.set(title="formula", ylabel="test MAE (meV/atom)")
-        _bars(patterns, swapped, list(PATTERNS.values()))
-        patterns.set(title="pattern that it reads", ylabel="")
-        colours = {m: c for m, c in style.MODEL_COLOURS.items() if m in set(found["model"])}
-        handles = [Patch(color=colour, label=model) for model, colour in colours.items()]
-        canvas.legend(handles=handles, loc="outside upper center", ncols=2)
-        within = found.dropna(subset="true_difference")
-        n = [f"{part['id'].nunique():,}" for part in (within, seen, swapped)]
-        style.note_below(
-            canvas,
-            f"{style.data_set(root, scale)}, {style.seeds(found)}, last weights; points: first "
-            "seed; error bars: standard deviation over seeds",
-            f"n test samples: {n[0]} with others of their formula (left), {n[1]} (middle), {n[2]} "
-            "with another crystal of the formula (right)",
-        )
-        return style.save(canvas, folder, "pattern_adds")
+    canvas, axes = style.panels(1, 3, 3.1, width_ratios=(1.2, 0.9, 1.3))
+    differences, formulas, patterns = axes[0]
+    _differences(differences, found)
+    _bars(formulas, seen, ["in training", "new"])
+    formulas.set(title="formula", ylabel="test MAE (meV/atom)")
+    _bars(patterns, swapped, list(PATTERNS.values()))
+    patterns.set(title="pattern that it reads", ylabel="")
+    colours = {m: c for m, c in style.MODEL_COLOURS.items() if m in set(found["model"])}
+    handles = [Patch(color=colour, label=model) for model, colour in colours.items()]
+    canvas.legend(handles=handles, loc="outside upper center", ncols=2)
+    within = found.dropna(subset="true_difference")
+    n = [f"{part['id'].nunique():,}" for part in (within, seen, swapped)]
+    style.note_below(
+        canvas,
+        f"{style.data_set(root, scale)}, {style.seeds(found)}, last weights; points: first "
+        "seed; error bars: standard deviation over seeds",
+        f"n test samples: {n[0]} with others of their formula (left), {n[1]} (middle), {n[2]} "
+        "with another crystal of the formula (right)",
+    )
+    return canvas
 
 
 def _differences(axis, found: pd.DataFrame) -> None:

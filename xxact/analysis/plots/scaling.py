@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
+from xxact.analysis import scaling as experiment
 from xxact.analysis.plots import style
 from xxact.analysis.published import printed
 from xxact.analysis.scaling import (
@@ -21,38 +22,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def figure3(root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+@style.figure("figure3", "Figure 3: error against training-set size", experiment.RUNS)
+def figure3(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     """MAE and laws against the share of the training split; `beside` as crosses."""
     found = points(root, scale)
     others = points(beside, scale) if beside else found.iloc[:0]
     sizes = found.groupby("control")["size"].nunique()
     shown = [control for control in CONTROLS if sizes.get(control, 0) > 1]
     if not shown:
-        return []
-    floors = frame.load_floors(root).query("scale == @scale and split == 'test'")
+        return None
+    floors = frame.load_floors(root, scale).query("split == 'test'")
     floor = floors.loc[floors["target"] == "formation_energy_per_atom", "value"]
-    with style.drawing(1, len(shown), 4.4, sharey=True) as (figure, axes):
-        for axis, control in zip(axes[0], shown, strict=True):
-            panel = [part[part["control"] == control] for part in (found, others)]
-            _panel(axis, *panel)
-            if len(floor):
-                label = f"floor of the formula: {floor.iloc[0]:.0f} meV/atom"
-                axis.axhline(floor.iloc[0], color=style.BASELINE, linestyle="-.", label=label)
-            axis.set(title=CONTROLS[control], xlabel="share of the training split (%)")
-            axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
-        axes[0, 0].set_ylabel("formation energy, test MAE (meV/atom)")
-        several = found["seed"].nunique() > 1
-        spread = "the spread over seeds" if several else "the residuals, as if independent"
-        style.note_below(
-            figure,
-            f"{style.population(root, found.assign(scale=scale))}, best on test; 100 %: "
-            f"{1e6 * found['samples'].max():,.0f} training samples, 4.5 million in the paper",
-            "bars: standard deviation over seeds; lines: power laws in millions of samples, every "
-            "size with the same weight",
-            f"95 % intervals and bands: from {spread}; dashed: published"
-            + ("; crosses: committed" if beside else ""),
-        )
-        return style.save(figure, folder, "figure3")
+    figure, axes = style.panels(1, len(shown), 4.4, sharey=True)
+    for axis, control in zip(axes[0], shown, strict=True):
+        panel = [part[part["control"] == control] for part in (found, others)]
+        _panel(axis, *panel)
+        if len(floor):
+            label = f"floor of the formula: {floor.iloc[0]:.0f} meV/atom"
+            axis.axhline(floor.iloc[0], color=style.BASELINE, linestyle="-.", label=label)
+        axis.set(title=CONTROLS[control], xlabel="share of the training split (%)")
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    axes[0, 0].set_ylabel("formation energy, test MAE (meV/atom)")
+    several = found["seed"].nunique() > 1
+    spread = "the spread over seeds" if several else "the residuals, as if independent"
+    style.note_below(
+        figure,
+        f"{style.population(root, found)}, best on test; 100 %: "
+        f"{1e6 * found['samples'].max():,.0f} training samples, 4.5 million in the paper",
+        "bars: standard deviation over seeds; lines: power laws in millions of samples, every "
+        "size with the same weight",
+        f"95 % intervals and bands: from {spread}; dashed: published"
+        + ("; crosses: committed" if beside else ""),
+    )
+    return figure
 
 
 def _panel(axis, found: pd.DataFrame, others: pd.DataFrame) -> None:

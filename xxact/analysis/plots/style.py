@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from xxact.analysis import frame
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
 #: Width of every figure in inches: that of a page's text, so that fonts keep their size in print.
 WIDTH = 7.2
@@ -44,25 +44,52 @@ _SETTINGS = {
 }
 
 
-@contextmanager
-def drawing(rows: int, columns: int, height: float, **subplots) -> Iterator[tuple]:
-    """A figure with `rows` x `columns` axes in the house style, `height` inches; closed after."""
-    import matplotlib
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a scale: what it shows, from which runs, and how it is painted.
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    paint(root, scale, beside) gives a figure of matplotlib; None where the results that it needs
+    are absent. beside: a committed tree to show beside `root`, if there is one.
+    """
 
-    with plt.rc_context(_SETTINGS):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained", **subplots
-        )
-        try:
-            yield figure, axes
-        finally:
-            plt.close(figure)
+    key: str
+    title: str
+    runs: tuple[str, ...]
+    paint: Callable[[Path, str, Path | None], Canvas | None]
+
+    def draw(self, root: Path, scale: str, folder: Path, beside: Path | None = None) -> list[Path]:
+        """Write the figure into a folder; the files, none where there is nothing to show."""
+        import matplotlib
+
+        with matplotlib.rc_context(_SETTINGS):
+            painted = self.paint(root, scale, beside)
+            return save(painted, folder, self.key) if painted else []
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def figure(key: str, title: str, runs: Iterable[str]) -> Callable[[Callable], Figure]:
+    """Make a `Figure` of the function that paints it."""
+    return lambda paint: Figure(key, title, tuple(runs), paint)
+
+
+def panels(rows: int, columns: int, height: float, **subplots) -> tuple:
+    """A figure of matplotlib, `height` inches, with an array of `rows` x `columns` axes."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure((WIDTH, height), layout="constrained")
+    return canvas, canvas.subplots(rows, columns, squeeze=False, **subplots)
+
+
+def grid(n: int, height: float, margin: float) -> tuple:
+    """A figure of matplotlib with n axes, three a row of `height` inches; `margin`: all else."""
+    columns = min(3, n)
+    rows = -(-n // columns)
+    canvas, axes = panels(rows, columns, height * rows + margin)
+    for axis in axes.flat[n:]:
+        axis.remove()
+    return canvas, axes.flat[:n]
+
+
+def save(figure: Canvas, folder: Path, name: str) -> list[Path]:
     """Write `name`.png and `name`.pdf without a time in them.
 
     The canvases are called directly: `savefig` would draw everything twice for each file.
@@ -79,7 +106,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     return [png, pdf]
 
 
-def note_below(figure: Figure, *parts: str) -> None:
+def note_below(figure: Canvas, *parts: str) -> None:
     """Small lines under the panels, one for each part."""
     figure.supxlabel("\n".join(parts), fontsize=7.5, color="#555555")
 
@@ -92,8 +119,7 @@ def population(root: Path, found: pd.DataFrame) -> str:
 
 def data_set(root: Path, scale: str) -> str:
     """The data set of a scale in words."""
-    described = frame.load_data(root)
-    names = described.loc[described["scale"] == scale, "data_set"]
+    names = frame.load_data(root, scale)["data_set"]
     return f"scale {scale}" + (f", data set {names.iloc[0]}" if len(names) else "")
 
 
@@ -101,13 +127,6 @@ def seeds(found: pd.DataFrame) -> str:
     """The seeds of some rows in words."""
     numbers = sorted(found["seed"].unique())
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-
-
-def one_panel_each(axes, panels) -> Iterator[tuple]:
-    """Pairs of an axis and a panel; the axes that are left over are removed."""
-    for axis in axes.flat[len(panels) :]:
-        axis.remove()
-    return zip(axes.flat, panels, strict=False)
 
 
 def decades(axis: Axis, subs: tuple[int, ...]) -> None:

@@ -1,4 +1,8 @@
-"""The sources by name. A new one is a module with a class as in `source.py`, and a line here."""
+"""The sources by name. A new one is a module with a class as in `source.py`, and a line here.
+
+`csv_files` and `cif_folder` read through `table`, `json_files` through `json_entries` (texts of
+entries) and `json_structure` (their crystals), both on what `text` unpacks and decodes.
+"""
 
 from __future__ import annotations
 

@@ -91,14 +91,9 @@ def cif_source(inputs: Sequence[Input], columns: Columns) -> CifSource:
             "--target NAME:UNIT=property"
         )
     csv_files.require(headers, columns, identifier)
-    source = CifSource(
-        "composition+xrd",
-        targets,
-        identifier,
-        content,
-        csv_files.space_group_column(headers, columns),
-    )
-    return replace(source, files_sha256=_hash_of_files(headers, content))
+    space_group = csv_files.space_group_column(headers, columns)
+    files_sha256 = _hash_of_files(headers, content)
+    return CifSource("composition+xrd", targets, identifier, content, space_group, files_sha256)
 
 
 def _table(stream: IO[bytes], path: Path) -> Table:

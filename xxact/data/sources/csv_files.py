@@ -21,7 +21,9 @@ from xxact.data.sources.source import (
     RowError,
     TargetColumn,
     UnreadableInput,
+    read_each,
     read_space_group,
+    wanted_targets,
 )
 from xxact.data.sources.table import Table, column_index
 from xxact.data.sources.text import check_encoding
@@ -121,8 +123,7 @@ class CsvSource:
 def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
     """The source for these files; `UserError` if a file lacks a column or the kinds differ.
 
-    The known targets (`UNITS`) are taken where some file has them. A file whose header cannot be
-    read is passed over here, if there are others: reading it later records why.
+    The known targets (`UNITS`) are taken where some file has them.
     """
     headers = read_headers(inputs, lambda stream, path: Table(stream))
     contents = {_content_column(p, h, columns) for p, h in headers.items()}
@@ -133,13 +134,6 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
     identifier = common_column(headers, ("material_id", "id"), columns)
     if identifier is None and kind == "composition+xrd":
         identifier = "material_id"
-    source = CsvSource(
-        kind,
-        targets,
-        identifier,
-        content,
-        space_group_column(headers, columns),
-    )
     require(headers, columns, identifier)
     if kind == "composition" and not targets:
         path, header = next(iter(headers.items()))
@@ -147,36 +141,30 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
             f"{path} has formulas and no target: name one with --target NAME:UNIT=COLUMN; "
             f"its columns are: {', '.join(header)}"
         )
-    return source
+    space_group = space_group_column(headers, columns)
+    return CsvSource(kind, targets, identifier, content, space_group)
 
 
 def read_headers(
     inputs: Sequence[Input], table: Callable[[IO[bytes], Path], Table]
 ) -> dict[Path, tuple[str, ...]]:
-    """The header of each input that has one; `UserError`, with reasons, where none has.
+    """The header of each input that has one (see `read_each`); `table` opens one.
 
-    `UserError` also where a file is in no encoding that can be told. `table` opens one.
+    `UserError` where a file is in no encoding that can be told.
     """
-    headers, reasons = {}, {}
-    for entry in inputs:
-        try:
-            with open(entry.path, "rb") as stream:
-                headers[entry.path] = table(stream, entry.path).header
-        except (UnreadableInput, OSError) as error:
-            reasons[entry.path] = str(error)
-        check_encoding(entry.path)
-    if not headers:
-        said = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
-        raise UserError(f"no input can be read: {said}")
-    return headers
+
+    def read(path: Path) -> tuple[str, ...]:
+        check_encoding(path)
+        with open(path, "rb") as stream:
+            return table(stream, path).header
+
+    return read_each(inputs, read)
 
 
 def known_targets(headers: Headers, columns: Columns) -> tuple[TargetColumn, ...]:
-    """The targets of `UNITS` that some file has or the user names, and the user's own."""
-    known = [TargetColumn(n, unit, columns.names.get(n, n)) for n, unit in UNITS.items()]
-    own = {t.name for t in columns.targets}
-    found = (t for t in known if t.name in columns.names or _is_in_some(headers, t.column))
-    return (*(t for t in found if t.name not in own), *columns.targets)
+    """The targets of `UNITS` that some file has, and the user's own."""
+    names = {name: name for name in UNITS}
+    return wanted_targets(columns, names, lambda column: _is_in_some(headers, column))
 
 
 def space_group_column(headers: Headers, columns: Columns) -> str | None:

@@ -114,7 +114,7 @@ class Entries:
             following = None if end < 0 else self._match(shape.following, end)
             last = end > 0 and not self._buffer[end:].strip()
             text = self._buffer[opening.end() : end] if following or last else b""
-            if text and not (odd and _is_broken(text)):
+            if text and not (odd and _value(text) is None):
                 yield Entry(text, _name(opening))
                 self._place = end if following is None else following.end()
             else:
@@ -206,11 +206,6 @@ def _value(text: bytes) -> object:
         return parse_json(text)
     except RowError:
         return None
-
-
-def _is_broken(text: bytes) -> bool:
-    """Whether a text is no JSON."""
-    return _value(text) is None
 
 
 @compiled

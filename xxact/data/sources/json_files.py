@@ -17,7 +17,6 @@ from typing import IO
 from xxact.data.sources.json_entries import Entries, is_entry, parse_json
 from xxact.data.sources.json_structure import crystal_from_dict
 from xxact.data.sources.source import (
-    READ_ERRORS,
     Columns,
     Input,
     RawRow,
@@ -25,7 +24,9 @@ from xxact.data.sources.source import (
     RowError,
     TargetColumn,
     UnreadableInput,
+    read_each,
     read_space_group,
+    wanted_targets,
 )
 from xxact.data.targets import UNITS
 from xxact.errors import UserError
@@ -148,10 +149,9 @@ class JsonSource:
 def json_source(inputs: Sequence[Input], columns: Columns) -> JsonSource:
     """The source for these files, all of one layout; `UserError` if they are not.
 
-    Known targets are taken where one of the first rows of a file has them. A file that cannot be
-    read is passed over here, if there are others: reading it later records why.
+    Known targets are taken where one of the first rows of a file has them.
     """
-    samples = _samples(inputs)
+    samples = read_each(inputs, _first_rows)
     layouts = {path: _layout(rows[0]) for path, rows in samples.items()}
     path, layout = next(iter(layouts.items()))
     if any(other != layout for other in layouts.values()):
@@ -179,29 +179,12 @@ _ABSENT = object()
 
 
 def _source(layout: Layout, columns: Columns, is_there: Callable[[str], bool]) -> JsonSource:
-    keys = layout.targets | {n: key for n, key in columns.names.items() if n in UNITS}
-    own = {t.name for t in columns.targets}
-    known = (TargetColumn(n, UNITS[n], key) for n, key in keys.items() if n not in own)
     return JsonSource(
         layout,
-        (*(t for t in known if is_there(t.column)), *columns.targets),
+        wanted_targets(columns, layout.targets, is_there),
         columns.names.get("material_id", layout.id),
         columns.names.get("spacegroup.number", layout.space_group),
     )
-
-
-def _samples(inputs: Sequence[Input]) -> dict[Path, list[dict]]:
-    """Some rows of each file that has any; `UserError`, with reasons, where none has."""
-    samples, reasons = {}, {}
-    for entry in inputs:
-        try:
-            samples[entry.path] = _first_rows(entry.path)
-        except (UnreadableInput, *READ_ERRORS) as error:
-            reasons[entry.path] = str(error)
-    if not samples:
-        said = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
-        raise UserError(f"no input can be read: {said}")
-    return samples
 
 
 def _first_rows(path: Path) -> list[dict]:

@@ -1,4 +1,4 @@
-"""What a source of crystals has to offer, and how its files are opened.
+"""What a source of crystals has to offer, and what sources have in common.
 
 A source splits a file into raw rows (in the parent process, so it must be quick) and turns a raw
 row into a `Row` and its crystal (in a worker). A new source is one class with these methods.
@@ -6,24 +6,22 @@ row into a `Row` and its crystal (in a worker). A new source is one class with t
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 
 from xxact.data.labels import read_label
-from xxact.data.store import SPLITS
-from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, UNITS
+from xxact.data.targets import UNITS
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
+
+T = TypeVar("T")
 
 #: The unit, as typed, of a target that is a class.
 CLASS = "class"
@@ -31,13 +29,6 @@ CLASS = "class"
 #: What opening or reading a damaged or foreign file raises.
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, UnicodeError)
 
-_MAGIC = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
-_ARCHIVES = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"7z\xbc\xaf": "a 7z archive",
-}
 _MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 #: What float32 keeps of a number: values that lose more (too large, too small) are refused.
@@ -149,95 +140,33 @@ class Columns:
     targets: tuple[TargetColumn, ...] = ()
 
 
-def parse_inputs(texts: list[str]) -> list[Input]:
-    """Inputs of the form `FILE`, or `SPLIT=FILE` to keep a given split; `UserError` if mixed."""
-    inputs = [_parse_input(text) for text in texts]
-    if not inputs:
-        raise UserError("no input: name at least one file with --input FILE")
+def read_each(inputs: Sequence[Input], read: Callable[[Path], T]) -> dict[Path, T]:
+    """What `read` makes of each input that can be read; `UserError`, with reasons, if none can.
+
+    A file that cannot be read is passed over, if there are others: reading it later records why.
+    """
+    found, reasons = {}, []
     for entry in inputs:
-        if not entry.path.exists():
-            raise UserError(f"there is no input file {entry.path}")
-        if entry.path.is_dir():
-            raise UserError(
-                f"the input {entry.path} is a directory; name the files in it "
-                "(of a folder of CIF files, the CSV file that lists them)"
-            )
-        if not entry.path.is_file():
-            raise UserError(
-                f"the input {entry.path} is a pipe or a device, which cannot be read twice: "
-                "write what comes out of it to a file"
-            )
-    if len({entry.split is None for entry in inputs}) > 1:
-        raise UserError(
-            "some inputs have a split (--input train=FILE) and some have none; give all or none"
-        )
-    return inputs
+        try:
+            found[entry.path] = read(entry.path)
+        except (UnreadableInput, *READ_ERRORS) as error:
+            reasons.append(f"{entry.path}: {error}")
+    if not found:
+        raise UserError(f"no input can be read: {'; '.join(reasons)}")
+    return found
 
 
-def _parse_input(text: str) -> Input:
-    match = re.fullmatch(r"([A-Za-z_]+)=(.+)", text)
-    if match is None or Path(text).exists():
-        return Input(Path(text))
-    name = {"val": "validation", "valid": "validation"}.get(match[1].lower(), match[1].lower())
-    if name not in SPLITS:
-        raise UserError(
-            f"--input {text}: there is no split '{match[1]}'; "
-            f"the splits are: train, validation (or val), test, audit"
-        )
-    return Input(Path(match[2]), name)
+def wanted_targets(
+    columns: Columns, known: Mapping[str, str], is_there: Callable[[str], bool]
+) -> tuple[TargetColumn, ...]:
+    """The targets of `UNITS` whose column is there, and the user's own.
 
-
-def parse_columns(columns: list[str], targets: list[str], known: Mapping[str, str]) -> Columns:
-    """`OURS=THEIRS` and `NAME[:UNIT]=COLUMN` as typed; `known` maps the names that may be ours.
-
-    Keys of `known` are what may stand on the left, its values the canonical names.
+    known: the column of each target that the source may have.
     """
-    names = {}
-    for text in columns:
-        ours, equals, theirs = text.partition("=")
-        if not equals or not theirs or ours not in known:
-            raise UserError(
-                f"--column {text}: write OURS=THEIRS, where OURS is one of "
-                f"{', '.join(sorted(known))} (other regression targets: --target NAME:UNIT=COLUMN)"
-            )
-        if names.get(known[ours], theirs) != theirs:
-            raise UserError(f"--column {text}: '{ours}' is '{names[known[ours]]}' already")
-        names[known[ours]] = theirs
-    parsed = tuple(_parse_target(text) for text in targets)
-    for name, n in Counter([t.name for t in parsed] + [k for k in names if k in UNITS]).items():
-        if n > 1:
-            raise UserError(f"the target '{name}' is given twice; give each a name of its own")
-    return Columns(names, parsed)
-
-
-def _parse_target(text: str) -> TargetColumn:
-    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?::([^=]*))?=(?s:(.+))", text)
-    if match is None or match[1] in (CRYSTAL_SYSTEM.name, SPACE_GROUP.name):
-        raise UserError(
-            f"--target {text}: write NAME:UNIT=COLUMN, e.g. bulk_modulus:GPa=K_VRH, or "
-            f"NAME:{CLASS}=COLUMN for classes, with NAME in lower case, digits and underscores "
-            "(crystal system and space group are computed)"
-        )
-    name, unit, column = match.groups()
-    if unit == CLASS and name in UNITS:
-        raise UserError(f"--target {text}: '{name}' is a number; give the classes another name")
-    return TargetColumn(name, UNITS.get(name, "") if unit is None else unit.strip(), column)
-
-
-def decompressed(stream: IO[bytes]) -> IO[bytes]:
-    """The content of a plain, gzip, xz or bzip2 stream, told apart by its first bytes.
-
-    `UnreadableInput` for archives and spreadsheets.
-    """
-    head = stream.read(6)
-    stream.seek(0)
-    for magic, name in _ARCHIVES.items():
-        if head.startswith(magic):
-            raise UnreadableInput(f"it is {name}: unpack it, or save a spreadsheet as CSV")
-    for magic, opener in _MAGIC.items():
-        if head.startswith(magic):
-            return opener(stream, "rb")
-    return stream
+    names = {**known, **columns.names}
+    own = {t.name for t in columns.targets}
+    found = (TargetColumn(n, UNITS[n], names[n]) for n in UNITS if n in names and n not in own)
+    return (*(t for t in found if is_there(t.column)), *columns.targets)
 
 
 def read_number(value: object) -> float:

@@ -7,14 +7,24 @@ the line where it stops being UTF-8.
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import gzip
 import io
+import lzma
 from pathlib import Path
 from typing import IO
 
-from xxact.data.sources.source import READ_ERRORS, UnreadableInput, decompressed
+from xxact.data.sources.source import READ_ERRORS, UnreadableInput
 from xxact.errors import UserError
 
+_MAGIC = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+}
 #: Byte order marks; the longer ones first, since UTF-32's begins like UTF-16's.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -24,6 +34,22 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _BLOCK = 1 << 20
+
+
+def decompressed(stream: IO[bytes]) -> IO[bytes]:
+    """The content of a plain, gzip, xz or bzip2 stream, told apart by its first bytes.
+
+    `UnreadableInput` for archives and spreadsheets.
+    """
+    head = stream.read(6)
+    stream.seek(0)
+    for magic, name in _ARCHIVES.items():
+        if head.startswith(magic):
+            raise UnreadableInput(f"it is {name}: unpack it, or save a spreadsheet as CSV")
+    for magic, opener in _MAGIC.items():
+        if head.startswith(magic):
+            return opener(stream, "rb")
+    return stream
 
 
 def text_stream(stream: IO[bytes]) -> tuple[IO[bytes], str]:
