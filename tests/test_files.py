@@ -9,7 +9,7 @@ import time
 import pytest
 
 from xxact import files
-from xxact.errors import UserError
+from xxact.errors import UserError, explained
 
 
 def _hold(lock, ready):
@@ -41,6 +41,20 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     files.write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_full_disk_and_a_temporary_file_are_told_by_the_name_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    with pytest.raises(OSError) as caught, files.written_whole(path):  # noqa: PT011
+        raise OSError(28, "No space left on device")
+    assert explained(caught.value) == f"{path}: No space left on device"
+    monkeypatch.setattr(files.os, "replace", lambda *_: os.rename(tmp_path / "a.partial", path))
+    with pytest.raises(FileNotFoundError) as caught, files.written_whole(path):
+        pass
+    assert explained(caught.value) == f"{path}: No such file or directory"
+    with pytest.raises(FileNotFoundError) as caught, files.written_whole(path):
+        (tmp_path / "another").read_bytes()
+    assert "another" in explained(caught.value)
 
 
 def test_what_a_killed_process_half_wrote_is_found_by_its_name(tmp_path):

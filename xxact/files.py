@@ -40,18 +40,31 @@ def written_whole(path: Path | str) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(f"{PARTIAL}", f".{path.name}.", path.parent)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            os.fchmod(file.fileno(), 0o644)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with naming(path):
+        handle, temporary = tempfile.mkstemp(f"{PARTIAL}", f".{path.name}.", path.parent)
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                os.fchmod(file.fileno(), 0o644)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the file system says no to in the block is told of `path`: of a full disk it names no
+    file, and elsewhere a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(PARTIAL):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def write_atomically(path: Path | str, content: bytes) -> None:

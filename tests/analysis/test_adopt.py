@@ -1,5 +1,7 @@
 """Results are copied whole or not at all, and nothing else is."""
 
+import json
+
 import fabricate
 import pytest
 
@@ -54,6 +56,21 @@ def test_a_different_result_is_kept_unless_told(runs, tmp_path):
     assert not result_path(target, "mini", "table2/mxm", 0).exists()
     adopt(runs, target, overwrite=True)
     assert path.read_bytes() == result_path(runs, "mini", "table2/none", 0).read_bytes()
+
+
+def test_data_of_another_name_are_the_same_data(runs, tmp_path):
+    target = tmp_path / "results"
+    adopt(runs, target, ["table2/none"])
+    described = runs / "mini" / "data.json"
+    committed = (target / "mini" / "data.json").read_bytes()
+    summary = json.loads(committed)
+    described.write_text(json.dumps(summary | {"name": "another"}))
+    adopt(runs, target)
+    assert (target / "mini/table2/mxm/seed0.json").exists()
+    assert (target / "mini" / "data.json").read_bytes() == committed
+    described.write_text(json.dumps(summary | {"content_sha256": "e" * 64}))
+    with pytest.raises(UserError, match=r"differ from those in .*data\.json"):
+        adopt(runs, target)
 
 
 def test_what_does_not_belong_together_stops_everything(runs, tmp_path):

@@ -82,6 +82,8 @@ def test_one_hydrate_in_many_hands(formula):
         ("Na2CO3.10H2O", None),
         ("CuSO4.5(H2O)", None),
         ("CuSO4.5H2O", None),
+        ("CuSO4/5H2O", None),
+        ("LiNi1/2Mn1/2O2", {"Li": 1, "Ni": 0.5, "Mn": 0.5, "O": 2}),
         ("Zn(NO3)2.6H2O", None),
         ("MgCl.6H2O", None),
         ("CaCl2.8NH3", None),

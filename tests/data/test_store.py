@@ -105,6 +105,25 @@ def test_column_writer_writes_what_numpy_reads(tmp_path):
         writer.finish()
 
 
+def test_a_full_disk_is_told_by_the_name_of_the_column(tmp_path):
+    writer = ColumnWriter(tmp_path, "column", np.float32, 1000)
+    writer._stream.close()
+    with (
+        open("/dev/full", "wb", buffering=0) as writer._stream,
+        pytest.raises(OSError, match=r"No space left on device: '.*column\.npy'"),
+    ):
+        writer.append(np.zeros(1000))
+
+
+def test_a_mistake_of_the_system_is_no_damage(store, monkeypatch):
+    def refuse(path, **_):
+        raise OSError(24, "Too many open files", str(path))
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        store.column("ids")
+
+
 @pytest.mark.parametrize("file", ["ids.npy", "two_theta.npy", "target_band_gap.npy", "split.npy"])
 def test_columns_of_another_run_are_noticed_when_a_store_is_opened(
     store, crystal_rows, csv_text, tmp_path, file

@@ -122,6 +122,15 @@ def test_units_travel_with_the_run(train, moduli, tmp_path, capsys):
     assert all(row["k.true"] == "" and float(row["k.predicted"]) for row in rows)
 
 
+def test_a_target_without_values_is_named(train, tmp_path, capsys, recwarn):
+    table = tmp_path / "in.csv"
+    table.write_text("formula,y\nNaCl,\nKCl,\n")
+    prepare("csv", [table], tmp_path / "store", columns=parse_columns([], ["k=y"], {}))
+    assert train(ROW, tmp_path / "store", tmp_path / "out") == 2
+    assert "no example with a value of 'k'" in capsys.readouterr().err
+    assert not [w for w in recwarn if w.category is RuntimeWarning]
+
+
 def test_settings_of_the_scale_may_be_set_in_the_row(train, moduli, tmp_path):
     row = ROW + "epochs: 40\nbatch_size: 8\noptimizer: {peak_lr: 1e-3}\nregression_weight: 2\n"
     assert train(row, moduli("gpa", "k:GPa"), tmp_path / "out") == 0

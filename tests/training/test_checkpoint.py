@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +42,13 @@ def test_killed_while_writing_leaves_the_old_one(tmp_path):
     assert checkpoint.load(path)["step"] == 3
     remove_partials(tmp_path)  # as the next start of the run does
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_disk_that_fills_up_while_torch_writes_is_named(tmp_path, monkeypatch):
+    full = Path("/dev/full")
+    monkeypatch.setattr(checkpoint, "written_whole", lambda _: full.open("wb", buffering=0))
+    with pytest.raises(UserError, match=r"cannot write .*: No space left on device; free"):
+        checkpoint.save(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1000)})
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_one(tmp_path, monkeypatch):

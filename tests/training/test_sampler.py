@@ -56,5 +56,5 @@ def test_fewer_examples_than_a_batch_are_one_batch():
 
 
 def test_a_target_without_examples_is_named():
-    with pytest.raises(UserError, match="target 1"):
+    with pytest.raises(UserError, match="no example"):
         Sampler([np.arange(7), np.arange(0)], batch_size=4, seed=0)

@@ -3,6 +3,7 @@
 import gemmi
 import numpy as np
 import pytest
+from pymatgen.symmetry.groups import SpaceGroup
 
 from xxact.xrd.crystal import CrystalError
 from xxact.xrd.settings import (
@@ -78,3 +79,31 @@ def test_operators_have_the_number_of_their_type(number):
     operators = operators_of(settings_of_number(number)[0].operations())
     lattice = HEXAGONAL if 143 <= number <= 194 else CUBIC
     assert number_of_operators(operators, lattice) == number
+
+
+FULL = SpaceGroup.full_sg_mapping  # e.g. P-32/m1: P-3m1
+
+
+def types_of(symbol: str) -> set[int]:
+    return {setting.number for setting in settings_of_symbol(symbol)}
+
+
+def test_every_short_and_full_symbol_of_the_international_tables():
+    for full, short in FULL.items():
+        expected = {SpaceGroup(short).int_number}
+        for symbol in (full, full.replace("_", ""), short, short.replace("_", "")):
+            assert types_of(symbol) == expected, symbol
+
+
+@pytest.mark.parametrize(
+    ("symbol", "number"),
+    [
+        ("R 3 2/m", 166),
+        ("R 32/c", 167),
+        ("P 3 2/m 1", 164),
+        ("P 3 1 2/c", 163),
+        ("F 4/m 3 2/m", 225),
+    ],
+)
+def test_a_lost_bar_over_the_three_follows_from_the_centre(symbol, number):
+    assert types_of(symbol) == {number}

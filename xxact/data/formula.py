@@ -43,8 +43,8 @@ _TOKEN = re.compile(
 _LARGEST_AMOUNT = 1e30
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _CHARGE = re.compile(r"[\^⁺⁻⁰¹²³⁴-⁹+\-\u2212\u2013]")
-#: Numbers with a point that could also be an amount, a dot, and a whole number of molecules.
-_TWO_READINGS = re.compile(r"(?:[1-9]\d*)?\.[1-9]\d*", re.ASCII)
+#: Numbers that could also be an amount, a dot or slash, and a whole number of molecules.
+_TWO_READINGS = re.compile(r"(?:[1-9]\d*)?[./][1-9]\d*", re.ASCII)
 _MOLECULE = re.compile(r"(?:(?:Cl|[HDTCNOFS](?![a-z]))\d*|[()\[\]{}]\d*)+", re.ASCII)
 _HYDROXIDE = re.compile(r"\W*O[HDT]\W*\d*", re.ASCII)
 
@@ -156,10 +156,11 @@ def _check_amount(number: str, rest: str, after_blank: bool) -> None:
     molecule = _MOLECULE.fullmatch(following) and not _HYDROXIDE.fullmatch(following)
     has_hydrogen = re.search("[HDT]", following) and re.search("[CNOFS]", following)
     if molecule and has_hydrogen and not fraction:
-        molecules = number.partition(".")[2]
+        molecules = re.split("[./]", number)[1]
         raise FormulaError(
-            f"the dot in '{number}{following}' is ambiguous: write ·{molecules}{following} for "
-            f"{molecules} molecules, or put {following} first for the amount {number}"
+            f"the {number[-len(molecules) - 1]} in '{number}{following}' is ambiguous: write "
+            f"·{molecules}{following} for {molecules} molecules, or put {following} first for the "
+            f"amount {number}"
         )
 
 

@@ -38,7 +38,7 @@ import numpy as np
 from xxact.data.keys import composition_words, row_keys
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target, crystal_system_index
 from xxact.errors import UserError
-from xxact.files import being_read, sha256_of
+from xxact.files import being_read, naming, sha256_of
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -83,7 +83,7 @@ class Store:
         expected = self.manifest["columns"][file]
         try:
             array = np.load(self.path / file, mmap_mode="r" if np.prod(expected["shape"]) else None)
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise UserError(
                 f"{self.path / file} cannot be read ({error}); "
                 f"see `xxact data verify {self.path}`, then prepare the store again"
@@ -286,13 +286,14 @@ class ColumnWriter:
             self.last = int(data[-1])
         content = data.tobytes()
         self._digest.update(content)
-        self._stream.write(content)
+        with naming(self._path):
+            self._stream.write(content)
 
     def finish(self) -> dict:
         """Force the file to disk, and return its entry for the manifest."""
         if self._left:
             raise RuntimeError(f"{self.file}: {self._left} rows were not written")
-        with self._stream as stream:
+        with naming(self._path), self._stream as stream:
             stream.flush()
             os.fsync(stream.fileno())
         layout = {"dtype": self._dtype.str, "shape": [self._rows]}

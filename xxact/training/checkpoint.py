@@ -19,9 +19,13 @@ def save(path: Path, content: dict[str, Any]) -> None:
     try:
         with written_whole(path) as file:
             torch.save(content, file)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+    except (OSError, RuntimeError) as error:
+        cause = (
+            error if isinstance(error, OSError) else error.__context__
+        )  # torch hides a full disk
+        said = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
         raise UserError(
-            f"cannot write the checkpoint {path}: {explained(error).splitlines()[0]}; free some"
+            f"cannot write the checkpoint {path}: {said}; free some"
             " space and start the same command again: it goes on from the last checkpoint"
         ) from error
 

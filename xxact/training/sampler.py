@@ -30,9 +30,8 @@ class Sampler:
 
     def __init__(self, rows_by_task: Sequence[np.ndarray], batch_size: int, seed: int) -> None:
         self.rows_by_task = [np.asarray(rows, dtype=np.int64) for rows in rows_by_task]
-        empty = [k for k, rows in enumerate(self.rows_by_task) if len(rows) == 0]
-        if empty:
-            raise UserError(f"the training split has no example with a value of target {empty[0]}")
+        if not all(map(len, self.rows_by_task)):
+            raise UserError("the training split has no example")
         self.slots_per_epoch = sum(len(rows) for rows in self.rows_by_task)
         self.batch_size = min(batch_size, self.slots_per_epoch)
         self.steps_per_epoch = self.slots_per_epoch // self.batch_size

@@ -18,6 +18,7 @@ from xxact import objectives
 from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
+from xxact.errors import UserError
 from xxact.objectives import Reconstruction
 from xxact.training import evaluation
 from xxact.training.contrast import Contrast, contrasts
@@ -61,6 +62,10 @@ class Supervised:
         for target in self.targets:
             values = store.values(target.name)
             self.rows_by_task.append(train_rows[target.known(values[train_rows])])
+            if not len(self.rows_by_task[-1]):
+                raise UserError(
+                    f"{store.path} has no example with a value of '{target.name}' to train on"
+                )
             if not target.is_class:
                 if target.name not in self.standard:
                     known = values[self.rows_by_task[-1]].astype(np.float64)

@@ -332,11 +332,23 @@ def test_hydrogen_on_a_shared_site_and_deuterium_count():
     assert crystal.site[-1] + 1 == 4
 
 
-@pytest.mark.parametrize("symbol", ["OH", "OH2", "H2O", "Wat", "NO3", "NH4", "O-H"])
+@pytest.mark.parametrize(
+    "symbol",
+    ["OH", "OH2", "H2O", "Wat", "NO3", "NH4", "O-H", "PO4", "CO3", "NH4+", "OH-", "CO3-2", "SO42-"],
+)
 def test_groups_without_places_are_refused(symbol):
     atoms = ["Mg1 Mg 0 0 0 1", f"X1 {symbol} 0.5 0.5 0.5 1"]
     for formula in ("", "Mg O H", "Mg N O3", "Mg O"):
         assert reason(cif(CUBE, atoms, hm("P m -3 m"), formula))[0] == "missing_element"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "formula", "number"),
+    [("CO3+", "", 27), ("CO", "", 27), ("CO3", "Mg Co", 27), ("PB2+", "", 82), ("PO", "", 84)],
+)
+def test_symbols_in_capitals_that_are_no_groups(symbol, formula, number):
+    atoms = ["Mg1 Mg 0 0 0 1", f"X1 {symbol} 0.5 0.5 0.5 1"]
+    assert number in read_cif(cif(CUBE, atoms, hm("P m -3 m"), formula)).atomic_numbers
 
 
 def test_attached_hydrogens_are_refused():
@@ -441,6 +453,9 @@ def test_blocks():
     assert set(read_cif(words + copper).atomic_numbers) == {29}
     assert reason(halite + copper)[0] == "several_crystals"
     assert len(read_cif(halite + halite.replace("data_x", "data_y")).site) == 8
+    layers = [cif((4, 4, 6, 90, 90, 90), [f"Na1 Na 0 0 {z} 1", "Cl1 Cl 0.5 0.5 0.5 1"],
+                  hm("P 4 m m")) for z in (0, 0.3)]  # fmt: skip
+    assert reason(layers[0] + layers[1].replace("data_x", "data_y"))[0] == "several_crystals"
     unknown = halite.replace("0.5 0.5 0.5", "? ? ?")
     assert reason(unknown + copper)[0] == "invalid_coordinates"
     empty = cif(CUBE, ["Na1 Na 0 0 0 0"], hm("F m -3 m"))

@@ -40,6 +40,7 @@ from xxact.data.cif.symmetry import crystal_of
 from xxact.data.elements import ATOMIC_NUMBERS
 from xxact.xrd.crystal import Crystal, CrystalError
 from xxact.xrd.orbits import expand
+from xxact.xrd.symmetry import space_group_number
 
 _CELL = "".join(f"_cell_length_{x} +(\\S+)\n" for x in "abc") + "".join(
     f"_cell_angle_{x} +(\\S+)\n" for x in ("alpha", "beta", "gamma")
@@ -141,10 +142,11 @@ def read_block(block: Block) -> Crystal:
 
 
 def _alike(a: Crystal, b: Crystal) -> bool:
-    """Whether two blocks hold one crystal, measured twice: the same atoms, 5 % of the volume."""
+    """Whether two blocks hold one crystal, measured twice: same atoms and group, 5 % of volume."""
     volumes = [abs(np.linalg.det(crystal.lattice)) for crystal in (a, b)]
     counts = [np.bincount(c.atomic_numbers, c.occupancies, minlength=119) for c in (a, b)]
-    return abs(volumes[0] / volumes[1] - 1) < 0.05 and np.allclose(*counts, rtol=0.05)
+    close = abs(volumes[0] / volumes[1] - 1) < 0.05 and np.allclose(*counts, rtol=0.05)
+    return close and space_group_number(a) == space_group_number(b)
 
 
 def lattice_vectors(

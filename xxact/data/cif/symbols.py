@@ -2,6 +2,7 @@
 
 Deuterium and tritium are hydrogen. A symbol for a group (`OH`, `OH2`, `NO3`, `Wat`) places its
 first heavy atom and *implies* the others, which have no coordinates. A vacancy has no atoms.
+Without a formula of the file, `PO4` and `CO3` are groups, `PO` and `CO3+` polonium and cobalt.
 Labels are names: where the formula of the file says which elements there are, it decides between
 `Co1` and C or O; symbols in capitals (`CO`) are read in the same way.
 """
@@ -20,6 +21,7 @@ _WATER = {"WAT": "OH2", "OW": "OH2", "O-H": "OH", "HW": "H"}
 _ION = re.compile(r"([A-Za-z]{1,2})(?:\d*\.?\d*[+-]?|[+-]\d*\.?\d*)")
 _MIXTURE = re.compile(r"(?:^|[+,])\s*(\d*\.\d+|1)\s*([A-Z][a-z]?)(?:\d*[+-])?\s*(?=[+,]|$)")
 _GROUP = re.compile(r"([A-Z][a-z]?)\d*")
+_CHARGE = re.compile(r"\d*[+-]\d*$")
 _HYDRIDES = {"OH": "O", "OW": "O", "WA": "O", "NH": "N", "CH": "C"}
 _LARGEST_USUAL_Z = 98  # in `NO3` there is no nobelium
 
@@ -52,9 +54,12 @@ def read_type_symbol(symbol: str, elements: frozenset[int] | None) -> Contents:
     symbol = _WATER.get(symbol.upper(), symbol)
     ion = _ION.fullmatch(symbol)
     number = atomic_number(ion[1].capitalize()) if ion else 0
-    members = [atomic_number(name) for name in _GROUP.findall(symbol)]
-    is_group = all(members) and len(members) > 1 and not _GROUP.sub("", symbol)
-    likely = number <= _LARGEST_USUAL_Z if elements is None else number in elements
+    group = _CHARGE.sub("", symbol)
+    members = [atomic_number(name) for name in _GROUP.findall(group)]
+    is_group = all(members) and len(members) > 1 and not _GROUP.sub("", group)
+    counts_atoms = re.search("[2-9]", group) is not None and "+" not in symbol
+    usual = number <= _LARGEST_USUAL_Z and not counts_atoms
+    likely = usual if elements is None else number in elements
     if number and (ion[1][1:].islower() or likely or not is_group):
         return Contents(((number, 1.0),))
     if is_group:
