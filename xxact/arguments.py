@@ -22,7 +22,7 @@ def described(value: Any) -> str:
     if getattr(value, "shape", ()):
         return f"a {kind} of shape {tuple(value.shape)}"
     shown = str(value) if isinstance(value, numbers.Real) else _short.repr(value)
-    return f"the {kind} {shown}"
+    return f"the {kind} {' '.join(shown.split())}"
 
 
 def of_type(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
