@@ -38,7 +38,7 @@ reproduce-rest: setup
 	$(BIN)/xxact figures --results runs
 
 test: setup
-	$(BIN)/python -m pytest -m "not slurm"
+	$(BIN)/python -m pytest -m "not slurm" --numprocesses 2 --dist loadfile
 
 slurm-up: setup
 	$(BIN)/python slurm/throwaway.py up

@@ -47,6 +47,7 @@ def test_empty_sites_alone_are_no_crystal():
         ("x.cif", "from_file"),
         (rock_salt().as_dict(), "from_dict"),
         (Molecule(["O"], [[0, 0, 0]]), "Molecule"),
+        (Structure, "ABCMeta"),
         (None, "None"),
         ([1, 2], "list"),
     ],

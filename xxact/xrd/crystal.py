@@ -193,7 +193,8 @@ def _first_problem(lattice, coords, numbers, occupancies, site):
 
 def _require_structure(structure: object) -> None:
     """`UserError` for what has no lattice or no sites: a file name, a dictionary, a molecule."""
-    if hasattr(structure, "lattice") and hasattr(structure, "composition"):
+    is_object = not isinstance(structure, type)  # Structure itself, where one of them is meant
+    if is_object and hasattr(structure, "lattice") and hasattr(structure, "composition"):
         return
     hint = ""
     if isinstance(structure, str | os.PathLike):
