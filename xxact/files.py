@@ -62,7 +62,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or str(error.filename).endswith(PARTIAL):
+        nameless = error.filename is None or str(error.filename).endswith(PARTIAL)
+        if error.errno is not None and nameless:
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -92,17 +92,19 @@ def _how_it_ended(run: Run, exit_code: int) -> str:
 
 def _child(run: Run) -> None:
     """What the child process does: one run, with exit codes in place of tracebacks."""
-    with StopFlag():  # the training's own takes over what came until then
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        import torch
+    # To the end of the process: the training's own takes over what came until then, and a signal
+    # that comes when all is saved, as the parent's after Ctrl-C, changes nothing any more.
+    StopFlag().__enter__()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    import torch
 
-        from xxact.experiments.execute import execute
+    from xxact.experiments.execute import execute
 
-        torch.set_num_threads(1)
-        try:
-            sys.exit(command.run(lambda: execute(run, show=False)))
-        except Stopped:
-            sys.exit(EXIT_STOPPED)
+    torch.set_num_threads(1)
+    try:
+        sys.exit(command.run(lambda: execute(run, show=False)))
+    except Stopped:
+        sys.exit(EXIT_STOPPED)
 
 
 class _Stop:
