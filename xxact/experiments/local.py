@@ -92,9 +92,7 @@ def _how_it_ended(run: Run, exit_code: int) -> str:
 
 def _child(run: Run) -> None:
     """What the child process does: one run, with exit codes in place of tracebacks."""
-    # To the end of the process: the training's own takes over what came until then, and a signal
-    # that comes when all is saved, as the parent's after Ctrl-C, changes nothing any more.
-    StopFlag().__enter__()
+    StopFlag().__enter__()  # the training's own takes over what came until then
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     import torch
 
@@ -102,9 +100,14 @@ def _child(run: Run) -> None:
 
     torch.set_num_threads(1)
     try:
-        sys.exit(command.run(lambda: execute(run, show=False)))
+        code = command.run(lambda: execute(run, show=False))
     except Stopped:
-        sys.exit(EXIT_STOPPED)
+        code = EXIT_STOPPED
+    # All is saved: what comes now, as the parent's signal after Ctrl-C, has nothing to stop.
+    # Python takes its own handlers down before it ends, but not this.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 class _Stop:
