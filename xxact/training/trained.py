@@ -17,7 +17,9 @@ from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
 from xxact.training.loop import build
 from xxact.training.spec import RunSpec
+from xxact.training.task import EVALUATION_SEED
 from xxact.training.weights import read_weights
+from xxact.xrd import instrument
 
 
 class Trained:
@@ -32,7 +34,7 @@ class Trained:
         spec = RunSpec.model_validate(description["spec"])
         if not spec.supervised:
             raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
-        self.folder, self.store = folder, store
+        self.folder, self.store, self.degraded = folder, store, spec.degraded
         self.targets = [_target(content) for content in description["targets"]]
         self.standard = description["standard"]
         device = pick_device()
@@ -41,12 +43,27 @@ class Trained:
         self.data = DeviceStore(store, device, xrd="xrd" in model.uses)
         self.engine = TorchEngine(model, spec.optimizer, spec.precision, device)
 
-    def predict(self, rows: np.ndarray) -> evaluation.Outputs:
-        """Values (n,) in the run's units, or probabilities (n, C) of its classes."""
+    def predict(self, rows: np.ndarray, degraded: bool | None = None) -> evaluation.Outputs:
+        """Values (n,) in the run's units, or probabilities (n, C) of its classes.
+
+        Patterns are clean or `degraded`, None: as in the run's training. Degraded ones are those
+        that every run on degraded patterns is scored on.
+        """
         model = self.engine.model
+        degraded = self.degraded if degraded is None else degraded
+        measured = (
+            instrument.draw(EVALUATION_SEED, len(rows), model.reads_unmeasured)
+            if degraded
+            else None
+        )
+
+        def features_of(some: slice) -> Any:
+            degrade = None if measured is None else measured[some]
+            return model.features(self.data.gather(rows[some], degrade=degrade))
+
         outputs, _ = evaluation.forward(
             self.engine,
-            lambda some: model.features(self.data.gather(rows[some])),
+            features_of,
             len(rows),
             [target.name for target in self.targets],
         )

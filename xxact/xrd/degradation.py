@@ -182,9 +182,10 @@ def _to_100(pattern: Tensor) -> Tensor:
 
 def _node_angles() -> list[float]:
     """Chebyshev's nodes between 5 and 90 degrees."""
-    middle, half = (TWO_THETA_MAX_DEG + TWO_THETA_MIN_DEG) / 2, (
-        TWO_THETA_MAX_DEG - TWO_THETA_MIN_DEG
-    ) / 2
+    middle, half = (
+        (TWO_THETA_MAX_DEG + TWO_THETA_MIN_DEG) / 2,
+        (TWO_THETA_MAX_DEG - TWO_THETA_MIN_DEG) / 2,
+    )
     return [middle + half * math.cos(math.pi * (k + 0.5) / _NODES) for k in range(_NODES)]
 
 
