@@ -43,8 +43,8 @@ def naive(two_theta, intensity, of):
         size = 0.9 * 1.54184 / (10 * of["size_nm"] * np.cos(theta))
         return gaussian, np.degrees(size + 4 * of["microstrain"] * t)
 
-    g, l = widths(np.radians(20))
-    typical = (0.5346 * l + np.sqrt(0.2166 * l**2 + g**2)) / 2.354820
+    gauss, lorentz = widths(np.radians(20))
+    typical = (0.5346 * lorentz + np.sqrt(0.2166 * lorentz**2 + gauss**2)) / 2.354820
     for position, height in zip(two_theta, intensity, strict=True):
         d = 1.54184 / 2 / np.sin(np.radians(position / 2))
         height = height * np.exp(-2 * of["debye_waller"] / (4 * d**2))
@@ -56,9 +56,9 @@ def naive(two_theta, intensity, of):
             at = np.degrees(2 * theta) + of["zero_deg"] - of["displacement_deg"] * np.cos(theta)
             if not 5 <= at <= 90:
                 continue
-            g, l = widths(np.radians(at / 2))
-            sigma = np.sqrt((g / 2.354820) ** 2 + max(0, 0.1**2 - typical**2))
-            pattern += part * height * voigt_profile(GRID - at, sigma, l / 2)
+            gauss, lorentz = widths(np.radians(at / 2))
+            sigma = np.sqrt((gauss / 2.354820) ** 2 + max(0, 0.1**2 - typical**2))
+            pattern += part * height * voigt_profile(GRID - at, sigma, lorentz / 2)
     return 100 * pattern / pattern.max()
 
 
