@@ -6,6 +6,7 @@
     T.true               f4|i2   (n,)    in the target's unit, NaN without label; classes: index, -1
     T.predicted          f4|i2   (n,)
     T.probability        f2      (n, C)  of classes
+    T.origin             S       (n,)    where the true value comes from, of `targets.ORIGINS`
     T.selected           f4|i2   (n,)    predicted by the weights that are best on validation
     T.best_on_test       f4|i2   (n,)    by those that are best on these samples, as in the paper
     T.permuted_any       f4|i2   (n,)    predicted with the pattern of another of these samples
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from xxact.data.store import Store
-from xxact.data.targets import Target
+from xxact.data.targets import ORIGINS, Target
 from xxact.errors import UserError
 from xxact.files import write_atomically
 
@@ -66,6 +67,9 @@ def collect(
         output = outputs[target.name]
         content[f"{target.name}.true"] = _stored(target, store.values(target.name)[rows])
         content[f"{target.name}.predicted"] = _stored(target, output)
+        if (origin := store.targets.get(ORIGINS.get(target.name))) is not None:
+            names = np.array([*origin.classes, ""]).astype(bytes)  # the last is: not known, -1
+            content[f"{target.name}.origin"] = names[store.values(origin.name)[rows]]
         if target.is_class:
             content[f"{target.name}.probability"] = output.astype(np.float16)
         for reading, predicted in (readings or {}).items():
