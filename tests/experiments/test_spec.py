@@ -126,7 +126,7 @@ def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
     path = tmp_path / "scale.yaml"
     path.write_text(text + "\n")
     assert isinstance(read_spec(path, Scale).optimizer.peak_lr, float)
-    path.write_text(text.replace("peak_lr:", "start_lr: 5e-7\n  peak_lr:"))
+    path.write_text(text.replace("  peak_lr:", "  start_lr: 5e-7\n  peak_lr:", 1))
     assert read_spec(path, Scale).optimizer.start_lr == 5e-7
 
 
