@@ -24,9 +24,11 @@ class Model(nn.Module, ABC):
     """A trunk that turns a batch into features, and one head for each target.
 
     `uses` names the modalities that the trunk reads; the others may be absent from a batch.
+    `reads_unmeasured` tells whether patterns may be NaN, where nothing was measured.
     """
 
     uses: ClassVar[frozenset[str]]
+    reads_unmeasured: ClassVar[bool] = False
 
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__()
