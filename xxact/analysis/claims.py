@@ -264,7 +264,9 @@ def by_ratios(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator
     """The error of a run against a share of another's; on both targets where `{target}` says so."""
     for own in stated["comparisons"]:
         for target in TARGETS if "{target}" in own["quantity"] else [""]:
-            words, _, unit, _ = TARGETS.get(target or own["quantity"].split("/")[0], ("", "", "", 0))
+            words, _, unit, _ = TARGETS.get(
+                target or own["quantity"].split("/")[0], ("", "", "", 0)
+            )
             quantity = own["quantity"].format(target=target)
             better, worse = (evidence.error(own[side], quantity) for side in ("better", "worse"))
             share = worse and combined([own["factor"]], [worse])

@@ -191,8 +191,8 @@ def load_predictions(
     index of a class; samples without a label are left out. permuted_any, permuted_formula: the
     prediction with the pattern of another test sample, or of another crystal of the same formula;
     NaN where there is none. rank: of the true class by its probability, 1 for the likeliest, the
-    last of equals; NaN of numbers. formula: a number a formula; formula_in_training: whether a training
-    sample has it; n_polymorphs: samples of the data set that have it.
+    last of equals; NaN of numbers. formula: a number a formula; formula_in_training: whether a
+    training sample has it; n_polymorphs: samples of the data set that have it.
     """
     import pandas as pd
 

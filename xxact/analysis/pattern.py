@@ -56,7 +56,6 @@ def slopes(found: pd.DataFrame) -> pd.DataFrame:
 
 def slope(found: pd.DataFrame) -> Estimate:
     """The slope of one run, with what is known of its uncertainty over seeds and formulas."""
-    import numpy as np
 
     names = ["true_difference", "predicted_difference"]
     within = found.dropna(subset=names)

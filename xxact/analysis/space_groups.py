@@ -23,7 +23,7 @@ def ranks(root: str | Path, scale: str) -> pd.DataFrame:
     NaN examples where the data set does not say how many groups it has.
     """
     found = frame.load_predictions(root, scale)
-    found = found[found["target"] == SPACE_GROUP.name]
+    found = found[found["target"] == SPACE_GROUP.name].reset_index(drop=True)
     counts = frame.load_data(root, scale).query("kind == 'space_group' and split == 'train'")
     names = found["true"].map(dict(enumerate(SPACE_GROUP.classes)))
     return found.assign(examples=names.map(counts.set_index("name")["n"]))

@@ -50,7 +50,7 @@ class Row(Spec):
 
     reproduces: str
     model: str
-    change: dict[str, Any] = {}
+    change: dict[str, Any] = Field(default_factory=dict)
     objective: Objective = "supervised"
     targets: tuple[str, ...] = ()
     init: str | None = Field(None, pattern=r"^\w+/\w+$")
