@@ -192,12 +192,13 @@ def load_predictions(
     prediction with the pattern of another test sample, or of another crystal of the same formula;
     NaN where there is none. rank: of the true class by its probability, 1 for the likeliest, the
     last of equals; NaN of numbers. formula: a number a formula; formula_in_training: whether a
-    training sample has it; n_polymorphs: samples of the data set that have it.
+    training sample has it; n_polymorphs: samples of the data set that have it. origin: where the
+    true value comes from, "" where that is not known.
     """
     import pandas as pd
 
     samples = ("formula", "formula_in_training", "n_polymorphs")
-    columns = [*KEYS, "target", "id", *PREDICTED, "rank", *samples, *ORIGIN]
+    columns = [*KEYS, "target", "id", *PREDICTED, "rank", "origin", *samples, *ORIGIN]
     frames = [
         frame.assign(**_of(result))
         for result in _results(root, scale)
@@ -305,6 +306,7 @@ def _predictions(
             values = arrays.get(f"{target}.{name}", np.full(len(frame), np.nan))
             known = values >= 0 if values.dtype.kind == "i" else np.isfinite(values)
             frame[name] = np.where(known, values.astype(np.float64), np.nan)
+        frame["origin"] = np.char.decode(arrays.get(f"{target}.origin", np.full(len(ids), b"")))
         frame["rank"] = np.nan
         known = frame["true"].notna()
         if f"{target}.probability" in arrays:
