@@ -94,7 +94,8 @@ def log_d_points() -> tuple[Tensor, Tensor]:
     two_theta = 2 * np.degrees(np.arcsin(np.geomspace(*sines, N_POINTS)))
     place = (two_theta - TWO_THETA_MIN_DEG) / TWO_THETA_STEP_DEG
     left = np.clip(np.floor(place), 0, N_POINTS - 2)
-    return torch.from_numpy(left).long(), torch.from_numpy(np.clip(place - left, 0, 1)).float()
+    weight = np.clip(place - left, 0, 1)
+    return torch.tensor(left, dtype=torch.int64), torch.tensor(weight, dtype=torch.float32)
 
 
 def read(tokens: Tensor, reading: str) -> Tensor:

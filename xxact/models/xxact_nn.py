@@ -125,6 +125,6 @@ class XxactNN(Model):
         loose = []
         if "contrastive" in objective:
             loose.append(self.log_temperature)
-        if "mxm" in objective:
+        if "mxm" in objective and self.mask_token is not None:
             loose.append(self.mask_token)
         return chain(*(module.parameters() for module in modules), loose)
