@@ -46,7 +46,7 @@ def spec_of(trial: Trial, scale_name: str) -> RunSpec:
     model = content["models"][trial.model]
     if trial.dropout != "published":
         rate = float(trial.dropout)
-        for part in ("composition", "xrd", "fusion"):
+        for part in ("composition", "xrd", "pattern", "fusion"):
             if model[part]:
                 model[part]["dropout"] = rate
         if model["convolution"]:

@@ -1,6 +1,7 @@
 """Training objectives, as pure functions of tensors; every loss is computed in float32.
 
-Batches are B samples; a pattern is 17 windows of 250 values in [0, 100].
+Batches are B samples; a pattern is 17 windows of 250 values in [0, 100], or as many as the model
+says.
 """
 
 from __future__ import annotations
@@ -140,36 +141,6 @@ def paired_embeddings(model: XxactNN, batch: Batch, kind: str) -> tuple[Tensor, 
     return composition.cls, model.encode_xrd(batch.pattern, cls_only=True)[:, 0]
 
 
-def pretraining_loss(
-    model: XxactNN,
-    batch: Batch,
-    kind: str,
-    mask: Tensor | None = None,
-    contrast: Callable[[Tensor, Tensor, Tensor], Tensor] = contrastive_loss,
-    share: float = 1.0,
-    look: Callable[[Reconstruction], None] | None = None,
-) -> dict[str, Tensor]:
-    """Terms of a pretraining objective and, under `loss`, their unweighted sum.
-
-    `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
-    `draw_mask`. The contrastive term always sees the pattern without mask. Where the batch is
-    the `share` of a larger one, the terms are this share of its terms; `contrast` must then be a
-    contrastive loss that knows the larger batch. `look` is shown the masked windows.
-    """
-    masked = "mxm" in kind
-    terms = {}
-    composition = model.encode_composition(batch, cls_only=not masked)
-    if "contrastive" in kind:
-        xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
-        terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
-    if masked:
-        rebuilt = reconstruct(model, batch, composition, mask)
-        terms["mxm"] = share * mxm_loss(rebuilt.prediction, rebuilt.windows, rebuilt.mask)
-        if look is not None:
-            look(rebuilt)
-    return {"loss": sum(terms.values()), **terms}
-
-
 class Reconstruction(NamedTuple):
     """Windows of patterns under a mask, as a model has rebuilt them."""
 
@@ -179,12 +150,80 @@ class Reconstruction(NamedTuple):
     mask: Tensor  # (B, K) bool, False where a window was not masked and only fills up a row
 
 
-def reconstruct(model: XxactNN, batch: Batch, composition: Tokens, mask: Tensor) -> Reconstruction:
-    """The windows that `mask` (B, 17) hides; one on the CPU spares the last layer the others."""
+class Output(NamedTuple):
+    """What masked modelling predicts: intensities, or their square roots, by a head that ends in a
+    ReLU or in nothing. As published: intensities, and at least 0."""
+
+    scale: str = "raw"
+    activation: str = "relu"
+
+    def activate(self, prediction: Tensor) -> Tensor:
+        """What the head gives."""
+        return torch.relu(prediction) if self.activation == "relu" else prediction
+
+    def on_scale(self, intensity: Tensor) -> Tensor:
+        """Intensities on the predicted scale."""
+        return intensity.sqrt() if self.scale == "sqrt" else intensity
+
+    def intensity(self, prediction: Tensor) -> Tensor:
+        """Intensities, at least 0, of what was predicted."""
+        prediction = prediction.clamp(min=0)
+        return prediction.square() if self.scale == "sqrt" else prediction
+
+
+#: What the paper's masked modelling predicts.
+PUBLISHED = Output()
+
+
+def pretraining_loss(
+    model: XxactNN,
+    batch: Batch,
+    kind: str,
+    mask: Tensor | None = None,
+    contrast: Callable[[Tensor, Tensor, Tensor], Tensor] = contrastive_loss,
+    share: float = 1.0,
+    look: Callable[[Reconstruction], None] | None = None,
+    output: Output = PUBLISHED,
+    clean: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Terms of a pretraining objective and, under `loss`, their unweighted sum.
+
+    `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
+    `draw_mask`, and rebuild the patterns `clean` (B, 4250) if the batch's are degraded ones. The
+    contrastive term always sees the pattern without mask. Where the batch is the `share` of a
+    larger one, the terms are this share of its terms; `contrast` must then be a contrastive loss
+    that knows the larger batch. `look` is shown the masked windows.
+    """
+    masked = "mxm" in kind
+    terms = {}
+    composition = model.encode_composition(batch, cls_only=not masked)
+    if "contrastive" in kind:
+        xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
+        terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
+    if masked:
+        rebuilt = reconstruct(model, batch, composition, mask, output, clean)
+        true = output.on_scale(rebuilt.windows.float())
+        terms["mxm"] = share * mxm_loss(rebuilt.prediction, true, rebuilt.mask)
+        if look is not None:
+            look(rebuilt._replace(prediction=output.intensity(rebuilt.prediction.float())))
+    return {"loss": sum(terms.values()), **terms}
+
+
+def reconstruct(
+    model: XxactNN,
+    batch: Batch,
+    composition: Tokens,
+    mask: Tensor,
+    output: Output = PUBLISHED,
+    clean: Tensor | None = None,
+) -> Reconstruction:
+    """The windows that `mask` (B, 17) hides; one on the CPU spares the last layer the others.
+
+    Predictions are on the scale of `output`.
+    """
     n_chosen = int(mask.sum(dim=1).max()) if mask.device.type == "cpu" else mask.shape[1]
-    # Masked tokens come first; a sample that has fewer is filled up with others of weight 0.
+    # Masked windows come first; a sample that has fewer is filled up with others of weight 0.
     places = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
-    xrd = model.encode_xrd(batch.pattern, mask)  # (B, 18, W)
-    fused = model.fuse(xrd, composition, chosen=places + 1)  # (B, K, W), behind the [CLS]
-    windows = choose(model.xrd.windows(batch.pattern), places)  # (B, K, 250)
-    return Reconstruction(model.reconstruct(fused), windows, places, mask.gather(1, places))
+    prediction = model.reconstruct(batch.pattern, composition, mask, places)  # (B, K, 250)
+    windows = choose(model.windows(batch.pattern if clean is None else clean), places)
+    return Reconstruction(output.activate(prediction), windows, places, mask.gather(1, places))

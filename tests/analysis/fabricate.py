@@ -17,6 +17,22 @@ from xxact.experiments.result import (
     write_result,
 )
 
+OPEN_MODELS = ("energy", "system", "both", "xrd_system")
+OPEN_CHANGES = (
+    *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "flatten"),
+    *("swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),
+)
+OPEN_GROUPS = ("xxact", "conv", "joint", "fcn_mlp", "xrd", "xrd_conv", "fcn")
+OPEN_PRETRAININGS = (
+    *("closed_half", "closed_sqrt", "closed_linear", "closed_slow", "closed_all"),
+    *("masked_published", "masked", "contrastive"),
+)
+OPEN_LABELS = tuple(
+    f"{start}_{share}"
+    for start in ("scratch", "masked", "contrastive")
+    for share in (1, 3, 10, 30, 100)
+    if (start, share) != ("scratch", 100)
+)
 PRETRAININGS = ("contrastive", "mxm", "contrastive_mxm")
 SIZES = (141, 281, 562, 1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
 CONTROL_SIZES = (141, 1000)
@@ -49,6 +65,9 @@ ALL = [
     *(f"table3/fcn_{k}" for k in ("energy_1", "energy_2", "system_2", "system_4")),
     *(f"table3/fcn_mlp_{k}" for k in ("energy_1", "energy_2", "system_1", "system_2", "system_4")),
     *(f"scaling/{m}_{s}k" for m in ("crabnet", "xxact") for s in SIZES),
+    *(f"open/{name}" for name in (*OPEN_MODELS, *OPEN_CHANGES, *OPEN_LABELS)),
+    *(f"open/group_{name}" for name in OPEN_GROUPS),
+    *(f"open/pretrain_{name}" for name in OPEN_PRETRAININGS),
     *(f"scaling/{m}_{s}k_steps" for m in ("crabnet", "xxact") for s in CONTROL_SIZES),
 ]
 
@@ -59,6 +78,10 @@ def _targets(run: str, scale: str) -> list[str]:
         return []
     if row.endswith("transfer"):
         return [UNSEEN[scale][0]]
+    if row.startswith("group_"):
+        return ["space_group"]
+    if run.startswith("open") and row not in ("energy", "system", "xrd_system"):
+        return [ENERGY, "crystal_system"]
     if run.startswith("table2") or (row.startswith("xxact_") and "scaling" in run):
         return [ENERGY, "crystal_system"]
     if "energy" in row or (row.startswith("crabnet_") and "scaling" in run):
@@ -70,7 +93,7 @@ def _score(target: str, quality: float, n: int, scale: str) -> dict:
     """A score between hopeless (quality 0) and perfect (1)."""
     if target == ENERGY:
         return {"mae_mev_per_atom": round(900 * (1.02 - quality), 3), "n": n}
-    if target == "crystal_system":
+    if target in ("crystal_system", "space_group"):
         return {"accuracy_percent": round(20 + 79 * quality, 3), "n": n}
     return {UNSEEN[scale][1]: round(40 * (1.1 - quality), 4), "n": n}
 
@@ -81,6 +104,8 @@ def _quality(run: str) -> tuple[float, float]:
     final = 0.7
     if "table2" in run or row.startswith("xxact"):
         final = 0.9
+    if run.startswith("open"):
+        final = 0.8 if row.startswith("scratch") else 0.95
     if "constant" in row:
         final = 0.1
     if run.startswith("scaling"):
@@ -109,7 +134,7 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
     plain = "constant" in run or "forest" in run
     if not targets:
         terms = {"objective": {"loss": 1.5, "n": 500}}
-        if "mxm" in run:
+        if "mxm" in run or (run.startswith("open") and "contrastive" not in run):
             explained = round(draw.uniform(0.05, 0.1), 4)
             terms["objective"] |= {
                 "mxm_explained_variance": explained,
@@ -211,6 +236,8 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
 
 
 def _fraction(run: str) -> float:
+    if run.startswith("open") and run.split("_")[-1] in ("1", "3", "10", "30"):
+        return int(run.split("_")[-1]) / 100
     if not run.startswith("scaling"):
         return 1.0
     return int(run.split("_")[1].removesuffix("k")) / 4500
@@ -261,6 +288,7 @@ def _embedding(final: float, draw: random.Random) -> dict:
 def make_data(scale: str, data: str = "a" * 64) -> dict:
     """A fabricated `data.json`."""
     systems = {name: 100 + 40 * k for k, name in enumerate(CRYSTAL_SYSTEMS)}
+    groups = {str(k + 1): (0, 5, 50, 500, 5000)[k % 5] for k in range(230)}
     elements = {name: 50 * (k + 1) for k, name in enumerate(ELEMENTS)}
     parts = {"train": 1.0, "validation": 0.06, "test": 0.125}
 
@@ -272,6 +300,7 @@ def make_data(scale: str, data: str = "a" * 64) -> dict:
         "content_sha256": data,
         "n": {"train": 4000, "validation": 250, "test": 500},
         "crystal_systems": {part: counts(systems, f) for part, f in parts.items()},
+        "space_groups": {part: counts(groups, f) for part, f in parts.items()},
         "elements": {part: counts(elements, f) for part, f in parts.items()},
         "formula_floors": {ENERGY: {"test": {"mae_mev_per_atom": 82.5, "n": 500}}},
     }
@@ -316,6 +345,16 @@ def make_predictions(result: dict) -> dict[str, np.ndarray]:
         right = easy < round(n * test["crystal_system"]["accuracy_percent"] / 100)
         found["crystal_system.true"] = true.astype(np.int16)
         found["crystal_system.predicted"] = np.where(right, true, (true + 1) % 7).astype(np.int16)
+    if "space_group" in test:
+        probability = own.dirichlet(np.full(230, 0.1), n)
+        true = np.arange(n) % 230
+        right = np.arange(n) < round(n * test["space_group"]["accuracy_percent"] / 100)
+        probability[right, true[right]] += 1
+        found["space_group.true"] = true.astype(np.int16)
+        found["space_group.predicted"] = probability.argmax(1).astype(np.int16)
+        found["space_group.probability"] = (probability / probability.sum(1, keepdims=True)).astype(
+            np.float16
+        )
     return found
 
 
@@ -327,7 +366,7 @@ def hash_of(result: dict) -> int:
 def write_one(root: Path, result: dict, keep: bool = True) -> Path:
     """Write a result, with predictions beside it if it is of a supervised run; its path."""
     path = result_path(root, result["scale"], result["run"], result["seed"])
-    if keep and {ENERGY, "crystal_system"} & set(result["spec"]["targets"]):
+    if keep and {ENERGY, "crystal_system", "space_group"} & set(result["spec"]["targets"]):
         kept = predictions.write(path.with_suffix(".npz"), make_predictions(result))
         result = result | {"predictions": kept}
     write_result(path, result)

@@ -39,6 +39,32 @@ def test_direction_and_doubt():
     assert _decided(_comparison(None, LOW)).verdict == c.NOT_RUN
 
 
+def test_a_share_of_an_error_and_a_least_value():
+    low, high = _estimate(10.0, 10.1, 9.9), _estimate(20.0, 20.1, 19.9)
+    share = c.combined([0.8], [high])
+    aim = c.Comparison("x", low, share, higher_is_better=False, against=high)
+    assert _decided(aim).verdict == c.HOLDS
+    assert aim.ratio[0] == pytest.approx(0.5, rel=1e-3)
+    assert aim.ratio[1] < 0.5 < aim.ratio[2]
+    missed = c.Comparison("x", high, c.combined([0.8], [high]), higher_is_better=False)
+    assert _decided(missed).verdict == c.FAILS
+    assert missed.ratio is None
+    assert _decided(_comparison(low, c.constant(9.0, low))).verdict == c.HOLDS
+    assert _decided(_comparison(low, c.constant(11.0, low))).verdict == c.FAILS
+
+
+def test_aims_are_judged_apart_from_the_papers_claims(whole):
+    source = Source(whole, "mini")
+    aims = {claim.key: claim for claim in c.claims(source, "aims")}
+    assert {"energy", "system", "fcn_mlp", "slope", "masked", "labels"} == set(aims)
+    assert not set(aims) & {claim.key for claim in c.claims(source)}
+    (system,) = aims["system"].comparisons
+    assert system.better.mean == pytest.approx(
+        100 - source.values["open/system", "crystal_system/final"]["mean"], abs=0.2
+    )
+    assert aims["slope"].comparisons[0].worse.mean == 0.55
+
+
 def test_all_must_hold_and_one_failure_is_enough():
     holds, fails, doubt = (_comparison(a, LOW) for a in (HIGH, _estimate(70, 71, 72), CLOSE))
     absent = _comparison(None, None)

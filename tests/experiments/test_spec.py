@@ -1,6 +1,7 @@
 """Every YAML on disk is valid at every scale, and every mistake is named with its place."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def test_every_row_resolves_at_every_scale_of_its_table(name, scale):
     assert isinstance(spec, BaselineSpec) or spec.epochs > 0
     if spec.init:
         assert spec.init in ROWS
-        assert suite.load_row(spec.init).model == suite.load_row(name).model
+        start, row = suite.load_row(spec.init), suite.load_row(name)
+        assert (start.model, start.change) == (row.model, row.change)
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -153,6 +155,42 @@ def test_unknown_rows_scales_and_models_are_named(tmp_path):
     row = read_row(tmp_path, ROW.replace("xxact_nn", "xxact"))
     with pytest.raises(UserError, match="no model 'xxact'"):
         resolve(row, suite.load_scale("mini"), "row.yaml")
+
+
+def test_a_row_changes_keys_of_its_scales_model_and_no_other(tmp_path):
+    scale = suite.load_scale("mini")
+    row = read_row(tmp_path, ROW + "change: {xrd: {tokens: 34}, fusion: {layers: 1}}\n")
+    model, own = resolve(row, scale, "row.yaml").model, scale.models["xxact_nn"]
+    assert (model.xrd.tokens, model.fusion.layers) == (34, 1)
+    assert model.composition == own.composition
+    assert replace(model.xrd, tokens=17) == own.xrd
+    assert resolve(row.model_copy(update={"change": {}}), scale, "row.yaml").model == own
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "message"),
+    [
+        ("xxact_nn", "{xrd: {tokns: 34}}", r"row\.yaml: model\.xrd\.tokns.*mean 'tokens'"),
+        ("xxact_nn", "{xrd: {tokens: 16}}", "do not divide"),
+        ("crabnet", "{xrd: {tokens: 34}}", "has no part 'xrd'"),
+        ("constant", "{xrd: {tokens: 34}}", r"row\.yaml: change"),
+    ],
+)
+def test_changes_that_fit_no_model_are_named(tmp_path, model, change, message):
+    row = read_row(tmp_path, ROW.replace("xxact_nn", model) + f"change: {change}\n")
+    with pytest.raises(UserError, match=message):
+        resolve(row, suite.load_scale("mini"), "row.yaml")
+
+
+def test_the_recipe_of_masked_modelling_is_the_papers_unless_a_row_says_so():
+    scale = suite.load_scale("mini")
+    published = resolve(suite.load_row("table2/pretrain_mxm"), scale, "")
+    assert (published.mask_fraction, published.mxm_scale) == (0.05, "raw")
+    assert published.mxm_activation == "relu"
+    changed = resolve(suite.load_row("open/pretrain_closed_sqrt"), scale, "")
+    assert changed.model_copy(update={"mxm_scale": "raw", "reproduces": ""}) == (
+        published.model_copy(update={"reproduces": ""})
+    )
 
 
 def test_a_row_that_its_scale_has_no_length_for_is_named():

@@ -11,6 +11,7 @@ from xxact.models import (
     ConvolutionSpec,
     FusionSpec,
     ModelSpec,
+    PatternSpec,
     XRDSpec,
     build_model,
 )
@@ -47,6 +48,7 @@ def make_spec(kind: str, norm_first: bool = False, dropout: float = 0.1) -> Mode
     parts = {
         "composition": CompositionSpec(**small),
         "xrd": XRDSpec(**small),
+        "pattern": PatternSpec(**small, channels=(4, 8, 8, 8)),
         "fusion": FusionSpec(**{**small, "width": 24, "heads": 3}),
         "convolution": ConvolutionSpec(channels=(2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8)),
     }
@@ -56,6 +58,8 @@ def make_spec(kind: str, norm_first: bool = False, dropout: float = 0.1) -> Mode
         "xrd_transformer": ("xrd",),
         "fcn": ("convolution",),
         "fcn_mlp": ("convolution",),
+        "xxact_conv": ("composition", "pattern", "fusion"),
+        "xrd_conv": ("pattern",),
     }[kind]
     return ModelSpec(kind=kind, output_widths=(32, 16, 16), **{part: parts[part] for part in used})
 

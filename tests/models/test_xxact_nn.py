@@ -9,7 +9,7 @@ from xxact.models import build_model
 from xxact.objectives import draw_mask, multi_target_loss, pretraining_loss
 
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
-KINDS = ("xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp")
+KINDS = ("xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp", "xxact_conv", "xrd_conv")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,9 +55,9 @@ def test_encoders_and_fusion_shapes(small_model, batch):
     assert xrd.shape == (6, 18, 16)
     fused = model.fuse(xrd, composition)
     assert fused.shape == (6, 18, 24)
-    windows = model.reconstruct(fused[:, 1:])
-    assert windows.shape == (6, 17, 250)
-    assert windows.min() == 0
+    places = torch.tensor([3, 16]).expand(6, -1)
+    mask = torch.zeros(6, 17, dtype=torch.bool).scatter_(1, places, True)
+    assert model.reconstruct(batch.pattern, composition, mask, places).shape == (6, 2, 250)
 
 
 def test_windows_are_consecutive(small_model, batch):
@@ -99,7 +99,7 @@ def gradients_of(model, batch, objective) -> set[str]:
         }
         loss = multi_target_loss(model(batch), values, torch.arange(6) % 2)
     else:
-        mask = draw_mask(torch.Generator().manual_seed(0), 6)
+        mask = draw_mask(torch.Generator().manual_seed(0), 6, model.n_windows)
         loss = pretraining_loss(model, batch, objective, mask)["loss"]
     loss.backward()
     return {name for name, parameter in model.named_parameters() if parameter.grad is not None}

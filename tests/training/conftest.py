@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from xxact.models.spec import CompositionSpec, ConvolutionSpec, FusionSpec, ModelSpec, XRDSpec
+from xxact.models.spec import (
+    CompositionSpec,
+    ConvolutionSpec,
+    FusionSpec,
+    ModelSpec,
+    PatternSpec,
+    XRDSpec,
+)
 from xxact.training.spec import RunSpec
 
 
@@ -30,6 +37,11 @@ def make_spec():
             },
             "crabnet": {"composition": CompositionSpec(**size, element_width=8)},
             "xrd_transformer": {"xrd": XRDSpec(**size)},
+            "xxact_conv": {
+                "composition": CompositionSpec(**size, element_width=8),
+                "pattern": PatternSpec(**size, channels=(4, 8, 8, 8)),
+                "fusion": FusionSpec(**size),
+            },
             "fcn": {"convolution": convolution},
             "fcn_mlp": {"convolution": convolution},
         }

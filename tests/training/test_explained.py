@@ -7,7 +7,7 @@ import torch
 from xxact import objectives
 from xxact.objectives import Reconstruction
 from xxact.training.distributed import World
-from xxact.training.explained import SCALES, ExplainedVariance, mean_patterns
+from xxact.training.explained import SCALES, ExplainedVariance, mean_windows
 from xxact.training.loop import Training
 from xxact.training.task import EVALUATION_SEED
 
@@ -45,7 +45,7 @@ def test_scores_of_a_pretraining(objective, micro_batch, make_spec, tiny_store, 
     model, batch = training.model.eval(), task.data.gather(rows)
     with torch.no_grad():
         fused = model.fuse(model.encode_xrd(batch.pattern, mask), model.encode_composition(batch))
-        rebuilt = model.reconstruct(fused[:, 1:]).double().numpy()
+        rebuilt = model.mxm_head(fused[:, 1:]).relu().double().numpy()
     want = naive(rebuilt, patterns(rows), mask.numpy(), means)
     assert [scores[name] for name in SCALES] == pytest.approx(want, rel=1e-4, abs=1e-5)
     assert scores["n"] == len(rows)
@@ -57,15 +57,19 @@ def test_contrastive_pretraining_explains_nothing(make_spec, tiny_store, tmp_pat
     assert scores.keys() == {"loss", "contrastive", "n"}
 
 
+def in_windows(pattern):
+    return pattern.unflatten(-1, (17, 250))
+
+
 def test_means_are_those_of_all_rows_whatever_the_blocks(tiny_store, monkeypatch):
     from xxact.data.batches import DeviceStore
     from xxact.training import explained
 
     data, rows = DeviceStore(tiny_store), np.arange(50)
-    whole = mean_patterns(data, rows)
+    whole = mean_windows(data, rows, in_windows)
     monkeypatch.setattr(explained, "BLOCK", 7)
-    torch.testing.assert_close(mean_patterns(data, rows), whole, rtol=1e-12, atol=0)
-    pattern = data.gather(rows).pattern.double()
+    torch.testing.assert_close(mean_windows(data, rows, in_windows), whole, rtol=1e-12, atol=0)
+    pattern = in_windows(data.gather(rows).pattern.double())
     torch.testing.assert_close(whole, torch.stack((pattern.mean(0), pattern.sqrt().mean(0))))
 
 
@@ -73,10 +77,10 @@ def test_means_are_those_of_all_rows_whatever_the_blocks(tiny_store, monkeypatch
 def test_a_perfect_model_has_one_and_the_mean_pattern_none(quality, want):
     """The root of a mean is not the mean of roots: that scale is left out there."""
     pattern = 100 * torch.rand(4, 4250, generator=torch.Generator().manual_seed(0))
-    means = torch.stack((pattern.double().mean(0), pattern.double().sqrt().mean(0)))
-    windows = pattern.view(4, 17, 250)
-    prediction = windows if quality == "perfect" else means[0].view(17, 250).expand(4, -1, -1)
-    explained = ExplainedVariance(means, 17)
+    windows = in_windows(pattern)
+    means = torch.stack((windows.double().mean(0), windows.double().sqrt().mean(0)))
+    prediction = windows if quality == "perfect" else means[0].expand(4, -1, -1)
+    explained = ExplainedVariance(means)
     places = torch.arange(17).expand(4, -1)
     mask = torch.ones(4, 17, dtype=torch.bool)
     explained.add(Reconstruction(prediction, windows, places, mask))
@@ -85,5 +89,5 @@ def test_a_perfect_model_has_one_and_the_mean_pattern_none(quality, want):
 
 
 def test_windows_that_do_not_vary_have_no_score():
-    explained = ExplainedVariance(torch.zeros(2, 4250, dtype=torch.float64), 17)
+    explained = ExplainedVariance(torch.zeros(2, 17, 250, dtype=torch.float64))
     assert set(explained.scores(World()).values()) == {None}

@@ -32,7 +32,9 @@ def test_the_stand_in_does_refuse():
         torch.ones(2, device=META).sum().item()
 
 
-@pytest.mark.parametrize("kind", ["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp"])
+@pytest.mark.parametrize(
+    "kind", ["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp", "xxact_conv"]
+)
 def test_supervised_training(kind, make_spec, tiny_store):
     spec = make_spec(kind)
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))

@@ -1,4 +1,5 @@
-"""The paper's conclusions, as stated in `claims.yaml`, and what our results say of them.
+"""The paper's conclusions, as stated in `claims.yaml`, and what our results say of them; and
+what the open division aims at, as stated in `aims.yaml`.
 
 A statement is a list of comparisons "this is better than that", each with the uncertainty of seeds
 and test samples (see `inference`). Everything is read from the last weights, or at a stated share
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xxact.analysis import frame, scaling
+from xxact.analysis import frame, pattern, scaling
 from xxact.analysis.inference import (
     Effect,
     Estimate,
     combined,
+    constant,
     difference,
     holm,
     log_slope,
     of_scores,
+    ratio,
 )
 from xxact.analysis.published import declared
 from xxact.analysis.quantities import ENERGY, SYSTEM
@@ -73,6 +76,7 @@ class Comparison:
     worse: Estimate | None
     unit: str = ""
     higher_is_better: bool = True
+    against: Estimate | None = None  # what `worse` is a share of
 
     @cached_property
     def effect(self) -> Effect | None:
@@ -81,6 +85,13 @@ class Comparison:
             return None
         sides = (self.better, self.worse)
         return difference(*(sides if self.higher_is_better else sides[::-1]))
+
+    @property
+    def ratio(self) -> tuple[float, float, float] | None:
+        """`better` over what it is set against, and its 95 % interval."""
+        if self.better is None or self.against is None:
+            return None
+        return ratio(self.better, self.against)
 
     @property
     def kept(self) -> bool:
@@ -191,6 +202,19 @@ class Evidence:
             lowest, highest = -1.0, 1.0
         return of_scores(value["values"], int(value["n"]), lowest, highest)
 
+    def error(self, run: str, quantity: str) -> Estimate | None:
+        """A score of which less is better: of an accuracy what is left to 100 %."""
+        found = self.score(run, quantity)
+        if found is None or not quantity.startswith(SYSTEM):
+            return found
+        return combined([1, -1], [constant(100.0, found), found])
+
+    def slope(self, run: str) -> Estimate | None:
+        """The slope of energy differences within formulas (see `pattern`)."""
+        self.asked.append(run)
+        found = pattern.energies(self._source.root, self._source.scale, [run])
+        return None if found["true_difference"].isna().all() else pattern.slope(found)
+
     def accuracy(self, run: str, system: str) -> Estimate | None:
         """The accuracy of one crystal system, as a mean over all samples."""
         if SYSTEM not in self._predictions(run):
@@ -234,6 +258,28 @@ def by_scores(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator
             filled = {key: text.format(**place) for key, text in own.items()}
             sides = (evidence.score(filled[s], filled["quantity"]) for s in ("better", "worse"))
             yield Comparison(filled["label"], *sides, unit, higher)
+
+
+def by_ratios(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """The error of a run against a share of another's; on both targets where `{target}` says so."""
+    for own in stated["comparisons"]:
+        for target in TARGETS if "{target}" in own["quantity"] else [""]:
+            words, _, unit, _ = TARGETS.get(
+                target or own["quantity"].split("/")[0], ("", "", "", 0)
+            )
+            quantity = own["quantity"].format(target=target)
+            better, worse = (evidence.error(own[side], quantity) for side in ("better", "worse"))
+            share = worse and combined([own["factor"]], [worse])
+            label = own["label"].format(words=words)
+            yield Comparison(label, better, share, unit, higher_is_better=False, against=worse)
+
+
+def by_least(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
+    """A quantity of a run against the least that is wanted of it."""
+    for own in stated["comparisons"]:
+        slope = own["quantity"] == "pattern/slope"
+        found = evidence.slope(own["run"]) if slope else evidence.score(own["run"], own["quantity"])
+        yield Comparison(own["label"], found, found and constant(own["least"], found))
 
 
 def by_exponents(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
@@ -284,16 +330,18 @@ def by_systems(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterato
 
 COMPARED = {
     "scores": by_scores,
+    "ratios": by_ratios,
+    "least": by_least,
     "exponents": by_exponents,
     "gaps": by_gaps,
     "systems": by_systems,
 }
 
 
-def claims(source: Source) -> list[Claim]:
-    """Every statement, decided together on the results of one scale."""
+def claims(source: Source, stated_in: str = "claims") -> list[Claim]:
+    """Every statement of a YAML, decided together on the results of one scale."""
     evidence, found = Evidence(source), []
-    for key, stated in declared("claims").items():
+    for key, stated in declared(stated_in).items():
         for name, label in EACH[stated.get("each", "")].items():
             evidence.asked.clear()
             comparisons = tuple(COMPARED[stated["by"]](evidence, stated, name))

@@ -18,7 +18,7 @@ from xxact.files import write_atomically
 
 #: Scale that must be complete.
 HOME_SCALE = "mini"
-TABLES = ("table1", "table2", "table3", "table4", "table5", "pattern", "unseen", "scaling")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "pattern", "unseen", "scaling", "open")
 #: A scale that is a benchmark of its own: it has these tables, no figure and no statement.
 BENCHMARKS = {"aflow": ("crabnet_check",)}
 #: How a table is written -> its text.
@@ -32,6 +32,7 @@ class Written:
     scale: str
     views: list[View]
     claims: list[Claim]
+    aims: list[Claim]
     tables: list[Path] = field(default_factory=list)
     figures: dict[str, list[Path]] = field(default_factory=dict)
 
@@ -69,8 +70,9 @@ def write_all(committed: Path, yours: Path | None, out: Path) -> Iterator[Writte
     for scale in ordered_scales(tree_root(shown)):
         sources = {name: Source(root, scale) for name, root in roots.items()}
         views = [View(table, scale, sources) for table in _tables(scale, sources)]
-        found = [] if scale in BENCHMARKS else claims(list(sources.values())[-1])
-        written = Written(scale, views, found)
+        judged = [] if scale in BENCHMARKS else ["claims", "aims"]
+        found = {name: claims(list(sources.values())[-1], name) for name in judged}
+        written = Written(scale, views, found.get("claims", []), found.get("aims", []))
         for view in views:
             for suffix, text in FORMATS.items():
                 path = out / "tables" / scale / f"{view.table.key}{suffix}"

@@ -190,14 +190,15 @@ def load_predictions(
     scale, runs: read only these. true, predicted: in the target's unit (eV/atom), or the
     index of a class; samples without a label are left out. permuted_any, permuted_formula: the
     prediction with the pattern of another test sample, or of another crystal of the same formula;
-    NaN where there is none. formula: a number a formula; formula_in_training: whether a training
-    sample has it; n_polymorphs: samples of the data set that have it. origin: where the true
-    value comes from, "" where that is not known.
+    NaN where there is none. rank: of the true class by its probability, 1 for the likeliest, the
+    last of equals; NaN of numbers. formula: a number a formula; formula_in_training: whether a
+    training sample has it; n_polymorphs: samples of the data set that have it. origin: where the
+    true value comes from, "" where that is not known.
     """
     import pandas as pd
 
     samples = ("formula", "formula_in_training", "n_polymorphs")
-    columns = [*KEYS, "target", "id", *PREDICTED, "origin", *samples, *ORIGIN]
+    columns = [*KEYS, "target", "id", *PREDICTED, "rank", "origin", *samples, *ORIGIN]
     frames = [
         frame.assign(**_of(result))
         for result in _results(root, scale)
@@ -210,7 +211,8 @@ def load_predictions(
 def load_data(root: str | Path = "results", scale: str | None = None) -> pd.DataFrame:
     """How many samples a data set has: a row a (scale, split, kind, name), with n.
 
-    kind: `split` (all of it, name ""), `crystal_system`, or `element` (samples that hold it).
+    kind: `split` (all of it, name ""), `crystal_system`, `space_group`, or `element` (samples that
+    hold it).
     """
     import pandas as pd
 
@@ -218,6 +220,7 @@ def load_data(root: str | Path = "results", scale: str | None = None) -> pd.Data
     for name, summary in _summaries(root, scale):
         counts = {"split": {split: {"": n} for split, n in summary.n.items()}}
         counts |= {"crystal_system": summary.crystal_systems, "element": summary.elements}
+        counts |= {"space_group": summary.space_groups}
         found += [
             (name, summary.name, split, kind, of, n)
             for kind, splits in counts.items()
@@ -304,4 +307,11 @@ def _predictions(
             known = values >= 0 if values.dtype.kind == "i" else np.isfinite(values)
             frame[name] = np.where(known, values.astype(np.float64), np.nan)
         frame["origin"] = np.char.decode(arrays.get(f"{target}.origin", np.full(len(ids), b"")))
-        yield frame[frame["true"].notna()]
+        frame["rank"] = np.nan
+        known = frame["true"].notna()
+        if f"{target}.probability" in arrays:
+            of_class = arrays[f"{target}.probability"][known]
+            true = frame.loc[known, "true"].to_numpy(int)
+            least = np.take_along_axis(of_class, true[:, None], axis=1)  # (n, 1)
+            frame.loc[known, "rank"] = (of_class >= least).sum(axis=1)
+        yield frame[known]

@@ -96,6 +96,13 @@ def combined(weights: Sequence[float], estimates: Sequence[Estimate]) -> Estimat
     return Estimate(by_seed, values, estimates[0].groups)
 
 
+def constant(value: float, like: Estimate) -> Estimate:
+    """A number that is known, to compare a statistic `like` this one with."""
+    by_seed = np.full(len(like.by_seed), value)
+    values = None if like.values is None else np.full_like(like.values, value)
+    return Estimate(by_seed, values, like.groups)
+
+
 def log_slope(sizes: Sequence[float], losses: Sequence[Estimate]) -> Estimate:
     """The slope of log loss against log size by least squares: the exponent of a power law."""
     x = np.log(sizes) - np.log(sizes).mean()
@@ -181,6 +188,12 @@ def _many(times: float) -> str:
 def _times(shrinks: float, allowed: float) -> float:
     """How many times as much makes a variance as small as allowed; infinity where nothing does."""
     return max(shrinks / allowed, 1.0) if allowed > 0 else math.inf
+
+
+def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
+    """a over b, and its 95 % interval; both are positive."""
+    logarithms = difference(_logarithm(a), _logarithm(b))
+    return tuple(math.exp(x) for x in (logarithms.difference, *logarithms.interval()))
 
 
 def difference(a: Estimate, b: Estimate) -> Effect:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
-from xxact.analysis.inference import Estimate, difference
+from xxact.analysis.inference import Estimate, constant, difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,8 @@ def slopes(found: pd.DataFrame) -> pd.DataFrame:
     return sums.assign(slope=sums["up"] / sums["down"])[[*RUN, "slope", "n"]]
 
 
-def slope_interval(found: pd.DataFrame) -> tuple[float, float]:
-    """The 95 % interval of the slope of one run, over seeds and formulas."""
-    import numpy as np
+def slope(found: pd.DataFrame) -> Estimate:
+    """The slope of one run, with what is known of its uncertainty over seeds and formulas."""
 
     names = ["true_difference", "predicted_difference"]
     within = found.dropna(subset=names)
@@ -67,8 +66,13 @@ def slope_interval(found: pd.DataFrame) -> tuple[float, float]:
     # what each sample adds to the slope, to first order
     values = by_seed[:, None] + true * residual / (true**2).mean(1, keepdims=True)
     formulas = within.drop_duplicates("id").set_index("id")["formula"].loc[wide.index].to_numpy()
-    zero = Estimate(np.zeros(1), np.zeros_like(values[:1]), formulas)
-    return difference(Estimate(by_seed, values, formulas), zero).interval()
+    return Estimate(by_seed, values, formulas)
+
+
+def slope_interval(found: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval of the slope of one run."""
+    estimate = slope(found)
+    return difference(estimate, constant(0.0, estimate)).interval()
 
 
 def rank_correlations(found: pd.DataFrame) -> pd.DataFrame:

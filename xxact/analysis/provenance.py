@@ -21,6 +21,8 @@ from xxact.experiments.result import (
     scales,
 )
 from xxact.files import sha256_of
+from xxact.training.identity import of_today
+from xxact.training.spec import RunSpec
 
 #: Order in which scales are shown; others follow alphabetically.
 SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "aflow")
@@ -113,9 +115,11 @@ def ordered_scales(root: str | Path) -> list[str]:
 
 
 def spec_differences(a: Result, b: Result) -> list[str]:
-    """Dotted keys in which two resolved specs differ, with both values; prose does not count."""
-    specs = ({k: v for k, v in r.spec.model_dump().items() if k not in PROSE} for r in (a, b))
-    return list(_differences("spec", *specs))
+    """Dotted keys in which two resolved specs differ, with both values; prose does not count, and
+    neither does a key that one of them is too old for, at its default in the other."""
+    specs = (of_today(result.spec.model_dump(), RunSpec) for result in (a, b))
+    compared = ({k: v for k, v in spec.items() if k not in PROSE} for spec in specs)
+    return list(_differences("spec", *compared))
 
 
 def _differences(key: str, a: Any, b: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ A quantity is named by what it is of and how it is read:
     objective.loss/final       what a pretraining reports
     cost/wall                  what a run cost
     pattern/slope              what the pattern adds to the formula, from kept predictions
+    space_group/top5_100       by training examples of the group, from kept probabilities
     speed_up, gap, exponent .. what is derived from several runs, under the last of them
 
 Scores are those of the test split.
@@ -19,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact.analysis import frame, pattern, scaling
+from xxact.analysis import frame, pattern, scaling, space_groups
 from xxact.analysis.published import printed
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def quantities(root: str | Path, scale: str) -> pd.DataFrame:
         _scaling(runs, scaling.measured(root, scale)),
         _excess(scores),
         pattern.quantities(pattern.energies(root, scale), floors),
+        *space_groups.quantities(space_groups.ranks(root, scale)),
     ]
     found = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)])
     # runs on the whole training split stand in the scaling experiment and its control alike

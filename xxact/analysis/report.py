@@ -42,7 +42,7 @@ def page(written: Sequence[Written], measured: dict[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    called = (image, data_set, cost, side, between, render.commands, render.heading)
+    called = (image, data_set, cost, side, between, ratio, render.commands, render.heading)
     called += (render.provenance, render.html, render.styled)
     environment.globals |= {function.__name__: function for function in called}
     environment.filters["sentence"] = lambda text: text[0].upper() + text[1:]
@@ -99,6 +99,11 @@ def between(effect: Any, unit: str) -> str:
         return render.NOT_RUN
     texts = [render.number(v, unit) for v in (effect.difference, *effect.interval())]
     return f"{texts[0]} ({texts[1]} to {texts[2]}) {unit}".strip()
+
+
+def ratio(found: tuple[float, float, float] | None) -> str:
+    """A ratio with its 95 % interval, or that there is none."""
+    return "{:.2f} ({:.2f} to {:.2f})".format(*found) if found else render.NO_CELL
 
 
 def data_set(scale: Written) -> str:

@@ -80,7 +80,7 @@ def _count(
         model = build_model(spec, targets, linear_heads=transfer).train()
         elements = torch.ones(n, PADDED_ELEMENTS, dtype=torch.int64)
         batch = Batch(elements, torch.ones(n, PADDED_ELEMENTS), torch.ones(n, N_POINTS))
-        mask = torch.ones(n, spec.xrd.tokens if spec.xrd else 0, dtype=torch.bool)
+        mask = torch.ones(n, getattr(model, "n_windows", 0), dtype=torch.bool)
     trained = model.freeze_for(objective, transfer)
     kept = _Kept(model, batch)
     with kept, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

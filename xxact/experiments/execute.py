@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xxact.data.store import Store, open_store
-from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
+from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP
 from xxact.experiments import predictions, suite
 from xxact.experiments.result import SCHEMA, write_data_summary, write_json, write_result
 from xxact.experiments.suite import Run
@@ -235,13 +235,14 @@ def _processor_name() -> str:
 
 
 def describe_data(store: Store) -> dict[str, Any]:
-    """Numbers of samples by split, crystal system and element, and the floors of the formula."""
+    """Numbers of samples by split, crystal system, space group and element, and the floors of the
+    formula."""
     import numpy as np
     from pymatgen.core import Element
 
     from xxact.data.floors import formula_floors
 
-    counts = {"n": {}, "crystal_systems": {}, "elements": {}}
+    counts = {"n": {}, "crystal_systems": {}, "space_groups": {}, "elements": {}}
     lengths = np.diff(np.asarray(store.element_offsets))
     sample = np.repeat(np.arange(store.n), lengths)  # sample of each entry of element_z
     for split in ("train", "validation", "test", "audit"):
@@ -252,11 +253,12 @@ def describe_data(store: Store) -> dict[str, Any]:
         counts["elements"][split] = {
             Element.from_Z(int(k)).symbol: int(n) for k, n in zip(number, times, strict=True)
         }
-        if CRYSTAL_SYSTEM.name in store.targets:
-            system = store.values(CRYSTAL_SYSTEM.name)[rows]
-            counts["crystal_systems"][split] = {
-                name: int((system == k).sum()) for k, name in enumerate(CRYSTAL_SYSTEMS)
-            }
+        for key, target in (("crystal_systems", CRYSTAL_SYSTEM), ("space_groups", SPACE_GROUP)):
+            if target.name in store.targets:
+                found = store.values(target.name)[rows]
+                counts[key][split] = {
+                    name: int((found == k).sum()) for k, name in enumerate(target.classes)
+                }
     floors = {"formula_floors": formula_floors(store)}
     return {"name": store.name, "content_sha256": store.content_sha256} | counts | floors
 

@@ -199,7 +199,7 @@ class Result(_Frozen):
 
 
 class DataSummary(_Open):
-    """`data.json` of a scale: how many samples, by split, crystal system and element.
+    """`data.json` of a scale: how many samples, by split, crystal system, space group and element.
 
     `formula_floors`: target -> split -> score of the median of each formula (`xxact.data.floors`).
     """
@@ -208,6 +208,7 @@ class DataSummary(_Open):
     content_sha256: str
     n: dict[str, NonNegativeInt]
     crystal_systems: dict[str, dict[str, NonNegativeInt]] = {}
+    space_groups: dict[str, dict[str, NonNegativeInt]] = {}
     elements: dict[str, dict[str, NonNegativeInt]] = {}
     formula_floors: dict[str, Scores] = {}
 

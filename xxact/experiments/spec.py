@@ -8,6 +8,7 @@ networks have one size at every scale.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -31,8 +33,9 @@ UNSEEN = "unseen"
 
 #: What a training takes over from its scale as it is.
 _FROM_SCALE = {"batch_size", "optimizer", "regression_weight", "precision", "engine"}
-#: What a row may set in its place.
+#: What a row may set in its place, or in place of a training's own default.
 _IN_PLACE_OF_SCALE = {"epochs", "evaluations", "batch_size", "regression_weight", "optimizer"}
+_IN_PLACE_OF_SCALE |= {"mask_fraction", "mxm_scale", "mxm_activation"}
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 
@@ -42,10 +45,12 @@ class Row(Spec):
 
     The keys without a value here are the scale's unless the row sets them, as one's own data may
     want it; of `optimizer` each of its keys alone. `epochs_factor` multiplies the scale's epochs.
+    `change` replaces keys of the scale's model: of a part, as `xrd`, each of its keys alone.
     """
 
     reproduces: str
     model: str
+    change: dict[str, Any] = Field(default_factory=dict)
     objective: Objective = "supervised"
     targets: tuple[str, ...] = ()
     init: str | None = Field(None, pattern=r"^\w+/\w+$")
@@ -59,6 +64,9 @@ class Row(Spec):
     batch_size: PositiveInt | None = None
     regression_weight: PositiveFloat | None = None
     optimizer: OptimizerSpec | None = None
+    mask_fraction: float | None = None
+    mxm_scale: str | None = None
+    mxm_activation: str | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Row:
@@ -121,12 +129,15 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
         for key, value in row.model_dump(include=_IN_PLACE_OF_SCALE, exclude_unset=True).items()
         if value is not None
     }
-    shared = row.model_dump(exclude={"model", "targets", "epochs_factor", *_IN_PLACE_OF_SCALE}) | {
+    apart = {"model", "change", "targets", "epochs_factor", *_IN_PLACE_OF_SCALE}
+    shared = row.model_dump(exclude=apart) | {
         "model": known[row.model],
         "targets": [scale.unseen_target if name == UNSEEN else name for name in row.targets],
     }
     if row.model in BASELINES:
+        own |= {"change": row.change} if row.change else {}  # which a baseline does not know
         return _validated(BaselineSpec, shared | own, where)
+    shared["model"] = _changed(known[row.model], row.change)
     supervised = "transfer" if row.transfer else "training"
     kind = supervised if row.objective == "supervised" else "pretraining"
     phase = getattr(scale, kind)
@@ -141,6 +152,16 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
     if "optimizer" in own:
         own["optimizer"] = settings["optimizer"] | own["optimizer"]
     return _validated(RunSpec, shared | settings | own, where)
+
+
+def _changed(model: ModelSpec, change: Mapping[str, Any]) -> ModelSpec | dict[str, Any]:
+    """`model` with some of its keys replaced, not validated yet; of a part each alone."""
+    if not change:
+        return model
+    content = TypeAdapter(ModelSpec).dump_python(model, exclude_none=True)
+    for key, value in change.items():
+        content[key] = content.get(key, {}) | value if isinstance(value, Mapping) else value
+    return content
 
 
 def _validated(kind: type[AnySpec], content: dict[str, Any], where: str) -> AnySpec:

@@ -11,6 +11,7 @@ from xxact.models.spec import (
     EncoderSpec,
     FusionSpec,
     ModelSpec,
+    PatternSpec,
     XRDSpec,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "EncoderSpec",
     "FusionSpec",
     "ModelSpec",
+    "PatternSpec",
     "XRDSpec",
     "build_model",
 ]

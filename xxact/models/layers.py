@@ -91,13 +91,17 @@ class DecoderLayer(_Layer):
         memory: Tensor,
         memory_mask: Tensor | None = None,
         chosen: Choice = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        """Output (B, S, W) of tokens `x` (B, S, W) that attend to `memory`, at the `chosen`."""
+        """Output (B, S, W) of tokens `x` (B, S, W) that attend to `memory`, at the `chosen`.
+
+        `memory_mask` (B, 1, 1, M) and `mask` (B, 1, 1, S) hide padding of `memory` and of `x`.
+        """
         if self.norm_first:
-            x = self._attend_to_self(x, self.norm1(x), None, chosen)
+            x = self._attend_to_self(x, self.norm1(x), mask, chosen)
             x = self._add(x, self.multihead_attn(self.norm2(x), memory, memory_mask))
             return self._add(x, self._feedforward(self.norm3(x)))
-        x = self.norm1(self._attend_to_self(x, x, None, chosen))
+        x = self.norm1(self._attend_to_self(x, x, mask, chosen))
         x = self.norm2(self._add(x, self.multihead_attn(x, memory, memory_mask)))
         return self.norm3(self._add(x, self._feedforward(x)))
 
@@ -127,12 +131,17 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(spec.width) if spec.norm_first else None
 
     def forward(
-        self, x: Tensor, memory: Tensor, memory_mask: Tensor | None = None, chosen: Choice = None
+        self,
+        x: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None = None,
+        chosen: Choice = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Output (B, S, W) of tokens `x` (B, S, W), at the `chosen` ones of them."""
         for layer in self.layers[:-1]:
-            x = layer(x, memory, memory_mask)
-        x = self.layers[-1](x, memory, memory_mask, chosen)
+            x = layer(x, memory, memory_mask, mask=mask)
+        x = self.layers[-1](x, memory, memory_mask, chosen, mask)
         return x if self.norm is None else self.norm(x)
 
 

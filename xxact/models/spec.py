@@ -3,7 +3,8 @@
 The defaults are the published sizes; a scale replaces them by smaller ones.
 """
 
-from typing import Annotated, NamedTuple
+import math
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -29,6 +30,8 @@ KINDS = {
     "xrd_transformer": Kind("xxact.models.xrd:XRDTransformer", ("xrd",)),
     "fcn": Kind("xxact.models.pxrdpiayn:FCN", ("convolution",)),
     "fcn_mlp": Kind("xxact.models.pxrdpiayn:FCNMLP", ("convolution",)),
+    "xxact_conv": Kind("xxact.models.xxact_conv:XxactConv", ("composition", "pattern", "fusion")),
+    "xrd_conv": Kind("xxact.models.xxact_conv:XRDConv", ("pattern",)),
 }
 
 
@@ -98,13 +101,57 @@ class XRDSpec(EncoderSpec):
 
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
+class PatternSpec(EncoderSpec):
+    """Encoder of a pattern by a stem of strided convolutions, and a transformer on its tokens.
+
+    The stem reads `intensity` ("raw", or "sqrt": its square root) at equal steps of `axis`, which
+    is 2-theta or the logarithm of d. Convolution i has `channels[i]`, steps over `strides[i]`
+    values, and a kernel twice as wide. The heads read the `reading`: the [CLS], or all tokens laid
+    end to end.
+    """
+
+    width: Size = 512
+    layers: Size = 3
+    heads: Size = 4
+    feedforward: Size = 1024
+    intensity: Literal["raw", "sqrt"] = "sqrt"
+    axis: Literal["two_theta", "log_d"] = "two_theta"
+    channels: tuple[Size, ...] = (64, 128, 256, 512)
+    strides: tuple[Size, ...] = (5, 5, 5, 2)
+    reading: Literal["cls", "flatten"] = "cls"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the stem leaves of a pattern."""
+        return N_POINTS // math.prod(self.strides)
+
+    @model_validator(mode="after")
+    def _whole_tokens(self) -> "PatternSpec":
+        if len(self.channels) != len(self.strides):
+            raise ValueError(
+                f"channels are given for {len(self.channels)} convolutions and strides for"
+                f" {len(self.strides)}"
+            )
+        if not self.strides or N_POINTS % math.prod(self.strides):
+            raise ValueError(
+                f"strides {list(self.strides)} do not divide the {N_POINTS} values of a pattern"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_CONFIG, kw_only=True)
 class FusionSpec(EncoderSpec):
-    """Decoder in which XRD tokens are the queries and composition tokens the keys and values."""
+    """Fusion of XRD tokens and composition tokens, `by` one of four ways (`xxact.models.fusion`).
+
+    By `cross_attention`, as published, XRD tokens are the queries and composition tokens the keys
+    and values; the other ways are for `xxact_conv` alone.
+    """
 
     width: Size = 768
     layers: Size = 12
     heads: Size = 12
     feedforward: Size = 2048
+    by: Literal["cross_attention", "swapped", "concatenate", "sum"] = "cross_attention"
 
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
@@ -146,15 +193,22 @@ class ModelSpec:
     kind: Annotated[str, AfterValidator(_known)]
     composition: CompositionSpec | None = None
     xrd: XRDSpec | None = None
+    pattern: PatternSpec | None = None
     fusion: FusionSpec | None = None
     convolution: ConvolutionSpec | None = None
     output_widths: tuple[Size, ...] = (1024, 512, 256, 128)
+
+    @property
+    def bimodal(self) -> bool:
+        """Whether the network fuses both modalities by attention, as pretraining needs."""
+        return self.fusion is not None
 
     @model_validator(mode="after")
     def _parts(self) -> "ModelSpec":
         published = {
             "composition": CompositionSpec,
             "xrd": XRDSpec,
+            "pattern": PatternSpec,
             "fusion": FusionSpec,
             "convolution": ConvolutionSpec,
         }
@@ -164,9 +218,22 @@ class ModelSpec:
                 raise ValueError(f"a model of kind {self.kind} has no part '{part}'")
             if not given and part in KINDS[self.kind].parts:
                 object.__setattr__(self, part, default())
-        if self.kind == "xxact_nn" and self.composition.width != self.xrd.width:
+        if self.fusion is not None:
+            self._check_bimodal("xrd" if self.kind == "xxact_nn" else "pattern")
+        return self
+
+    def _check_bimodal(self, part: str) -> None:
+        """`ValueError` if composition, `part` (which reads the pattern) and fusion do not fit."""
+        width = getattr(self, part).width
+        if self.composition.width != width:
             raise ValueError(
-                f"composition.width {self.composition.width} and xrd.width {self.xrd.width} "
+                f"composition.width {self.composition.width} and {part}.width {width} "
                 "must be equal: the contrastive objective compares their outputs"
             )
-        return self
+        if self.kind == "xxact_nn" and self.fusion.by != "cross_attention":
+            raise ValueError(f"fusion.by '{self.fusion.by}' is for xxact_conv alone")
+        if self.fusion.by == "swapped" and self.pattern.reading == "flatten":
+            raise ValueError(
+                "pattern.reading 'flatten' needs fused tokens in the pattern's places, and"
+                " fusion.by 'swapped' leaves those of the composition"
+            )

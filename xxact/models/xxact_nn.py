@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from xxact.data.targets import Target
 from xxact.models.base import OBJECTIVES, Model, linear_heads
 from xxact.models.composition import CompositionEncoder, Tokens
-from xxact.models.fusion import Fusion
+from xxact.models.fusion import make_fusion
 from xxact.models.layers import CLS, Choice
-from xxact.models.spec import CompositionSpec, FusionSpec, XRDSpec
+from xxact.models.spec import CompositionSpec, FusionSpec, PatternSpec, XRDSpec
 from xxact.models.xrd import XRDEncoder
 from xxact.xrd.grid import N_POINTS
 
@@ -27,24 +27,31 @@ if TYPE_CHECKING:
 
 
 class XxactNN(Model):
-    """The bimodal network, with what its pretraining objectives need."""
+    """The bimodal network, with what its pretraining objectives need.
+
+    Masked modelling hides and rebuilds some of the `n_windows` windows of a pattern: here 17 of 250
+    values, the tokens.
+    """
 
     uses: ClassVar[frozenset[str]] = frozenset({"composition", "xrd"})
+    #: What reads the pattern, made of the second argument.
+    encoder: ClassVar[type[nn.Module]] = XRDEncoder
 
     def __init__(
         self,
         composition: CompositionSpec,
-        xrd: XRDSpec,
+        xrd: XRDSpec | PatternSpec,
         fusion: FusionSpec,
         targets: Sequence[Target],
     ) -> None:
         super().__init__(targets)
         window = N_POINTS // xrd.tokens
+        self.n_windows = xrd.tokens
         self.composition = CompositionEncoder(composition, cls=True)
-        self.xrd = XRDEncoder(xrd)
+        self.xrd = self.encoder(xrd)
         self.composition_bridge = nn.Linear(composition.width, fusion.width)
         self.xrd_bridge = nn.Linear(xrd.width, fusion.width)
-        self.fusion = Fusion(fusion)
+        self.fusion = make_fusion(fusion)
         self.mxm_head = nn.Linear(fusion.width, window)
         # Patterns are in [0, 100] and mostly near 0: a unit spread tells the mask from a window
         # without reflections from the first step on.
@@ -79,9 +86,18 @@ class XxactNN(Model):
         memory = self.composition_bridge(composition.values)  # (B, 1 + E, 768)
         return self.fusion(queries, memory, composition.mask, chosen)
 
-    def reconstruct(self, fused: Tensor) -> Tensor:
-        """Windows (B, K, 250), at least 0, from the fused tokens (B, K, W) in their places."""
-        return torch.relu(self.mxm_head(fused))
+    def windows(self, pattern: Tensor) -> Tensor:
+        """The windows (B, 17, 250) of patterns (B, 4250)."""
+        return self.xrd.windows(pattern)
+
+    def reconstruct(
+        self, pattern: Tensor, composition: Tokens, mask: Tensor, places: Tensor
+    ) -> Tensor:
+        """The windows (B, K, 250) in `places` (B, K), of patterns (B, 4250) where those that
+        `mask` (B, 17) selects are hidden; any numbers, on the scale that is trained for."""
+        xrd = self.encode_xrd(pattern, mask)  # (B, 18, W)
+        fused = self.fuse(xrd, composition, chosen=places + 1)  # (B, K, W), behind the [CLS]
+        return self.mxm_head(fused)
 
     def features(self, batch: Batch, cls_only: bool = True) -> Tensor:
         """Fused tokens (B, 18, W), or (B, 1, W) of the [CLS] alone."""
@@ -109,6 +125,6 @@ class XxactNN(Model):
         loose = []
         if "contrastive" in objective:
             loose.append(self.log_temperature)
-        if "mxm" in objective:
+        if "mxm" in objective and self.mask_token is not None:
             loose.append(self.mask_token)
         return chain(*(module.parameters() for module in modules), loose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,30 +18,35 @@ BLOCK = 512
 SCALES = {"mxm_explained_variance": Tensor.float, "mxm_explained_variance_sqrt": Tensor.sqrt}
 
 
-def mean_patterns(data: DeviceStore, rows: np.ndarray) -> Tensor:
-    """Mean (2, 4250) float64 of the patterns of `rows` on each of `SCALES`, value by value."""
+def mean_windows(
+    data: DeviceStore, rows: np.ndarray, windows_of: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Mean (2, 17, 250) float64 of the patterns of `rows` on each of `SCALES`, value by value.
+
+    `windows_of` cuts patterns (B, 4250) into windows (B, 17, 250), as a model sees them.
+    """
     total = torch.zeros((), dtype=torch.float64, device=data.device)
     for start in range(0, len(rows), BLOCK):
-        pattern = data.gather(rows[start : start + BLOCK]).pattern  # (B, 4250) in [0, 100]
-        sums = [scale(pattern).sum(dim=0, dtype=torch.float64) for scale in SCALES.values()]
-        total = total + torch.stack(sums)  # (2, 4250)
+        windows = windows_of(data.gather(rows[start : start + BLOCK]).pattern)  # in [0, 100]
+        sums = [scale(windows).sum(dim=0, dtype=torch.float64) for scale in SCALES.values()]
+        total = total + torch.stack(sums)  # (2, 17, 250)
     return total / len(rows)
 
 
 class ExplainedVariance:
     """1 - SSE(model) / SSE(mean pattern) over the masked windows that it is shown.
 
-    `means` (2, 4250) are the training split's `mean_patterns`. A model that predicts them has 0, a
-    perfect one 1.
+    `means` (2, 17, 250) are the training split's `mean_windows`. A model that predicts them has 0,
+    a perfect one 1.
     """
 
-    def __init__(self, means: Tensor, tokens: int) -> None:
-        self.means = means.float().unflatten(1, (tokens, -1))  # (2, 17, 250)
+    def __init__(self, means: Tensor) -> None:
+        self.means = means.float()  # (2, 17, 250)
         self.errors = torch.zeros(2, 2, dtype=torch.float64, device=means.device)  # scale; of whom
 
     def add(self, shown: Reconstruction) -> None:
-        """Count the masked windows of a micro-batch."""
-        prediction, windows = shown.prediction.float().clamp(min=0), shown.windows.float()
+        """Count the masked windows of a micro-batch; predictions are intensities."""
+        prediction, windows = shown.prediction.float(), shown.windows.float()
         for errors, means, scale in zip(self.errors, self.means, SCALES.values(), strict=True):
             true = scale(windows)  # (B, K, 250)
             for k, guess in enumerate((scale(prediction), means[shown.places])):

@@ -85,7 +85,7 @@ def differences(
     default is no difference. `code` compares sources and packages too, which is wanted where a
     run goes on; a finished one is whole, whatever the code became.
     """
-    specs = [_flat(_of_today(side["spec"], kind)) for side in (recorded, now)]
+    specs = [_flat(of_today(side["spec"], kind)) for side in (recorded, now)]
     pairs = {key: tuple(spec.get(key) for spec in specs) for key in {**specs[0], **specs[1]}}
     pairs["seed"] = recorded["seed"], now["seed"]
     found = [_told(key, *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
@@ -172,7 +172,7 @@ def _provenance() -> dict[str, Any]:
     return git_state() | {"code_sha256": code_sha256(), "versions": versions}
 
 
-def _of_today(spec: Mapping[str, Any], kind: type[Spec]) -> dict[str, Any]:
+def of_today(spec: Mapping[str, Any], kind: type[Spec]) -> dict[str, Any]:
     """A recorded spec as today's version would write it, or as it is if that cannot read it."""
     try:
         spec = kind.model_validate(spec).model_dump(mode="json")

@@ -77,6 +77,8 @@ class RunSpec(Spec):
     regression_weight: PositiveFloat = 1.0
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     degraded: bool = False
+    mxm_scale: Literal["raw", "sqrt"] = "raw"
+    mxm_activation: Literal["relu", "none"] = "relu"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40
     engine: EngineSpec = EngineSpec()
@@ -92,8 +94,13 @@ class RunSpec(Spec):
             raise ValueError("a supervised run needs at least one target")
         if not self.supervised and self.targets:
             raise ValueError(f"a run with objective '{self.objective}' takes no targets")
-        if not self.supervised and self.model.kind != "xxact_nn":
-            raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
+        if not self.supervised and not self.model.bimodal:
+            raise ValueError(
+                f"objective '{self.objective}' needs a model that fuses composition and pattern by"
+                f" attention, and {self.model.kind} does not"
+            )
+        if "mxm" in self.objective and self.model.fusion.by == "swapped":
+            raise ValueError("masked modelling needs fused tokens in the pattern's places")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
         if self.degraded and (self.transfer or not self.supervised):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
 from xxact.errors import UserError
-from xxact.objectives import Reconstruction
+from xxact.objectives import Output, Reconstruction
 from xxact.training import evaluation
 from xxact.training.contrast import Contrast, contrasts
 from xxact.training.engine import Engine
-from xxact.training.explained import ExplainedVariance, mean_patterns
+from xxact.training.explained import ExplainedVariance, mean_windows
 from xxact.training.micro_batches import MicroBatch, micro_batches_of
 from xxact.training.sampler import Slots
 from xxact.training.spec import RunSpec
@@ -177,14 +177,14 @@ class Share:
     seed: int
     mask: Tensor
     contrast: Contrast
+    output: Output
 
     def terms(self, look: Callable[[Reconstruction], None] | None = None) -> dict[str, Tensor]:
         """The share in each term; `look` is shown the windows of masked modelling."""
         self.micro_batch.seed_dropout(self.seed)
         batch, weight = self.data.gather(self.rows), len(self.rows) / self.n
-        return objectives.pretraining_loss(
-            self.model, batch, self.objective, self.mask, self.contrast, weight, look
-        )
+        given = self.mask, self.contrast, weight, look, self.output
+        return objectives.pretraining_loss(self.model, batch, self.objective, *given)
 
     def loss(self) -> Tensor:
         """The share in the sum of the terms."""
@@ -200,8 +200,10 @@ class SelfSupervised:
         self.data, self.batch_size = data, spec.batch_size
         self.micro_batch = spec.engine.micro_batch
         self.objective, self.mask_fraction = spec.objective, spec.mask_fraction
+        self.output = Output(spec.mxm_scale, spec.mxm_activation)
         self.targets, self.standard = [], {}
         self.rows_by_task = [train_rows]
+        self._mean_windows: Tensor | None = None
 
     def losses(
         self,
@@ -215,11 +217,6 @@ class SelfSupervised:
         for share in self._shares(engine, slots.rows, micro_batches, generator, seed):
             yield share.loss
 
-    @cached_property
-    def _mean_patterns(self) -> Tensor:
-        """Of the rows that are trained on, (2, 4250)."""
-        return mean_patterns(self.data, self.rows_by_task[0])
-
     @torch.no_grad()
     def evaluate(
         self, engine: Engine, rows: np.ndarray
@@ -232,7 +229,7 @@ class SelfSupervised:
         """
         model, world = engine.model.eval(), engine.world
         masked = "mxm" in self.objective
-        explained = ExplainedVariance(self._mean_patterns, model.xrd.tokens) if masked else None
+        explained = ExplainedVariance(self._means(model)) if masked else None
         generator = torch.Generator(device=engine.device).manual_seed(EVALUATION_SEED)
         total: dict[str, Tensor] = {}
         for start in range(0, len(rows), self.batch_size):
@@ -252,6 +249,12 @@ class SelfSupervised:
             sums |= explained.scores(world)
         return {"objective": sums | {"n": len(rows)}}, {}
 
+    def _means(self, model: nn.Module) -> Tensor:
+        """Of the windows of the rows that are trained on, (2, 17, 250), computed once."""
+        if self._mean_windows is None:
+            self._mean_windows = mean_windows(self.data, self.rows_by_task[0], model.windows)
+        return self._mean_windows
+
     def _shares(
         self,
         engine: Engine,
@@ -262,10 +265,10 @@ class SelfSupervised:
     ) -> Iterator[Share]:
         """The share of each of `micro_batches` of the batch `rows`."""
         model = engine.model
-        mask = objectives.draw_mask(generator, len(rows), model.xrd.tokens, self.mask_fraction)
+        mask = objectives.draw_mask(generator, len(rows), model.n_windows, self.mask_fraction)
         found = contrasts(engine, self.data, rows, micro_batches, self.objective, seed)
         for one, contrast in zip(micro_batches, found, strict=True):
-            own = rows[one.slots], len(rows), one, seed, mask[one.slots], contrast
+            own = rows[one.slots], len(rows), one, seed, mask[one.slots], contrast, self.output
             yield Share(model, self.data, self.objective, *own)
 
 

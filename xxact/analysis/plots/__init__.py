@@ -11,6 +11,7 @@ from xxact.analysis.plots import (
     distributions,
     elements,
     embeddings,
+    labels,
     masked,
     pattern_adds,
     scaling,
@@ -26,4 +27,5 @@ FIGURES = (
     confusion.figure,
     elements.error_by_element,
     masked.figure,
+    labels.figure,
 )
