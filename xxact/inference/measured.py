@@ -21,6 +21,8 @@ GAP_STEPS, GAP_DEG = 20, 0.3
 #: Counts below zero come with a subtracted background; beyond this share of the highest one, or in
 #: most points, they come from something else.
 DEEPEST = 0.25
+#: Zeros at the ends are padding where fewer of the other points, as a fraction, are zero.
+RAREST_ZEROS = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ def measured(
     try:
         _check_numbers(angles, counts)
         angles, counts, remarks = _in_order(angles, counts)
+        angles, counts = _without_padding(angles, counts, remarks)
         _check_pattern(angles, counts)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
@@ -117,6 +120,22 @@ def _in_order(angles: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.nd
         remarks.append(f"points at {(times > 1).sum()} angles that are there twice were averaged")
         angles, counts = distinct, np.bincount(place, counts) / times
     return angles, counts, remarks
+
+
+def _without_padding(
+    angles: np.ndarray, counts: np.ndarray, remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points without runs of zeros at the ends, where zeros are rare elsewhere: some programs
+    fill up their last line, or the range of a detector, with them."""
+    seen = np.flatnonzero(counts)
+    if not seen.size:
+        return angles, counts
+    first, last = seen[0], seen[-1] + 1
+    padding = first + len(counts) - last
+    if padding < 2 or np.mean(counts[first:last] == 0) > RAREST_ZEROS:
+        return angles, counts
+    remarks.append(f"{padding} zeros at the ends of the scan were taken for padding")
+    return angles[first:last], counts[first:last]
 
 
 def _check_pattern(angles: np.ndarray, counts: np.ndarray) -> None:

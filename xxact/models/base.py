@@ -27,6 +27,8 @@ class Model(nn.Module, ABC):
     """
 
     uses: ClassVar[frozenset[str]]
+    #: Whether NaN in a pattern is read as: not measured. The others take it for what it is.
+    reads_unmeasured: ClassVar[bool] = False
 
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__()

@@ -1,56 +1,75 @@
-"""A finished run, ready to predict on any store."""
+"""A finished run, ready to predict: alone, or on any store."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xxact.data.batches import DeviceStore
+from xxact.data.batches import Batch, DeviceStore
 from xxact.data.store import Store
 from xxact.data.targets import Target
 from xxact.data.units import factor
 from xxact.errors import UserError
+from xxact.models import build_model
 from xxact.training import evaluation
 from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
-from xxact.training.loop import build
+from xxact.training.loop import check_inputs
 from xxact.training.spec import RunSpec
 from xxact.training.weights import read_weights
 
 
-class Trained:
-    """The run in `folder` with its data from `store`, which need not know the run's targets.
+class FinishedRun:
+    """The network of the run in `folder`, with its weights, and what it learned.
 
-    Raises `UserError` for a pretraining, for a damaged file, and when the store lacks the patterns
-    that the model reads.
+    Raises `UserError` for a pretraining, and for a damaged file.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path) -> None:
         weights, description = read_weights(folder)
         spec = RunSpec.model_validate(description["spec"])
         if not spec.supervised:
             raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
-        self.folder, self.store = folder, store
+        self.folder = folder
         self.targets = [_target(content) for content in description["targets"]]
         self.standard = description["standard"]
-        device = pick_device()
-        model = build(spec, self.targets, store)
+        model = build_model(spec.model, self.targets, linear_heads=spec.transfer)
         model.load_state_dict(weights)
-        self.data = DeviceStore(store, device, xrd="xrd" in model.uses)
-        self.engine = TorchEngine(model, spec.optimizer, spec.precision, device)
+        self.engine = TorchEngine(model, spec.optimizer, spec.precision, pick_device())
+
+    def outputs(self, gather: Callable[[slice], Batch], n: int) -> dict[str, np.ndarray]:
+        """Of n samples that `gather` makes batches of: standardised values (n,), logits (n, C)."""
+        found, _ = evaluation.forward(
+            self.engine,
+            lambda part: self.engine.model.features(gather(part)),
+            n,
+            [target.name for target in self.targets],
+        )
+        return found
+
+
+class Trained(FinishedRun):
+    """The run in `folder` with its data from `store`, which need not know the run's targets.
+
+    Raises `UserError` also when the store lacks the patterns that the model reads.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        super().__init__(folder)
+        self.store = store
+        check_inputs(self.engine.model, store)
+        self.data = DeviceStore(store, self.engine.device, xrd="xrd" in self.engine.model.uses)
+
+    def outputs_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """`outputs` of some of the store's samples."""
+        return self.outputs(lambda part: self.data.gather(rows[part]), len(rows))
 
     def predict(self, rows: np.ndarray) -> evaluation.Outputs:
         """Values (n,) in the run's units, or probabilities (n, C) of its classes."""
-        model = self.engine.model
-        outputs, _ = evaluation.forward(
-            self.engine,
-            lambda some: model.features(self.data.gather(rows[some])),
-            len(rows),
-            [target.name for target in self.targets],
-        )
-        return evaluation.in_physical_units(outputs, self.standard)
+        return evaluation.in_physical_units(self.outputs_of(rows), self.standard)
 
     def true_values(self, target: Target) -> np.ndarray | None:
         """Values (N,) of the store's samples in the run's unit, or indices of its classes.
