@@ -67,7 +67,7 @@ class Card(Spec):
     format: Literal[1] = 1
     version: str
     runs: tuple[RunCard, ...] = Field(min_length=1, max_length=2)
-    notes: dict[str, str] = {}
+    notes: dict[str, str] = Field(default_factory=dict)
 
 
 def read_card(bundle: Path) -> Card | None:

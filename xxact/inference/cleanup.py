@@ -84,7 +84,7 @@ def clean(measured: Measured) -> Cleaned:
     seen = np.isfinite(level)
     covered = TWO_THETA_STEP_DEG * seen.sum()
     if covered < SHORTEST_DEG:
-        doubt = f"{covered:.1f} degrees of 5 to 90 were measured: at least {SHORTEST_DEG:g} are needed"
+        doubt = f"{covered:.1f} of 85 degrees were measured: at least {SHORTEST_DEG:g} are needed"
         return Cleaned(*np.full((2, N_POINTS), np.nan, np.float32), covered, 0, (*steps,), (doubt,))
     background = _background(level)
     steps.append("background subtracted (arPLS)")
@@ -112,9 +112,7 @@ def equal_d(
     return 2 * np.degrees(np.arcsin(np.where(np.abs(sine) < 1, sine, np.nan)))
 
 
-def strip_alpha2(
-    two_theta_deg: np.ndarray, counts: np.ndarray, radiation: Radiation
-) -> np.ndarray:
+def strip_alpha2(two_theta_deg: np.ndarray, counts: np.ndarray, radiation: Radiation) -> np.ndarray:
     """Counts (n,) of the first line of a doublet alone: W. A. Rachinger, J. Sci. Instrum. 25, 254
     (1948).
 
@@ -193,9 +191,7 @@ def _is_overstripped(angles: np.ndarray, counts: np.ndarray, stripped: np.ndarra
     return bool(np.nansum(holes) > _OVERSTRIPPED * np.nansum(np.clip(level - background, 0, None)))
 
 
-def _intensity_factor(
-    angles: np.ndarray, at_cu: np.ndarray, radiation: Radiation
-) -> np.ndarray:
+def _intensity_factor(angles: np.ndarray, at_cu: np.ndarray, radiation: Radiation) -> np.ndarray:
     """What counts per degree (n,) are multiplied by to be those of Cu K-alpha: the Lorentz and
     polarisation factor of either angle, and the ratio of the steps; 1 for Cu K-alpha."""
     theta, cu = np.radians(angles) / 2, np.radians(at_cu) / 2
@@ -265,15 +261,15 @@ def _lines(
     filled = np.nan_to_num(matched)
     height = np.maximum(SIGNIFICANT * sigma, SMALLEST_LINE * highest)
     peaks, _ = find_peaks(filled, height=height, prominence=height)
+    level = np.nanmedian(np.abs(background))
     doubts = []
     if len(peaks) < FEWEST_LINES:
         doubts.append(
             f"lines that stand out from noise and background: {len(peaks)}, and {FEWEST_LINES} are"
             " needed: too noisy, amorphous, or too few in the range"
         )
-    elif highest < LOWEST_LINE * np.nanmedian(np.abs(background)):
+    elif highest < LOWEST_LINE * level:
         doubts.append(
-            f"the highest line is {highest / np.nanmedian(np.abs(background)):.1%} of the background:"
-            " amorphous, or too weak"
+            f"the highest line is {highest / level:.1%} of the background: amorphous, or too weak"
         )
     return len(peaks), doubts

@@ -32,10 +32,11 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     width = len(rows[start])
     stop = max(k for k, row in enumerate(rows) if row and len(row) == width) + 1
     for k in range(start, stop):
-        if rows[k] is None and not _COMMENT.match(lines[k]) or rows[k] and len(rows[k]) != width:
+        is_data = bool(rows[k]) and len(rows[k]) == width
+        if not (is_data or _COMMENT.match(lines[k])):
             shown = lines[k].strip()
             raise UserError(f"line {k + 1}, '{shown:.40}', is not {width} numbers as those before")
-    table = np.array([row for row in rows[start:stop] if row])
+    table = np.array([row for row in rows[start:stop] if row and len(row) == width])
     angle, counts = _which(table, lines[start - 1] if start else "", has_decimal_commas)
     return table[:, angle], table[:, counts]
 

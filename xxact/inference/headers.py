@@ -61,7 +61,7 @@ _EXPRESSIONS = {
         rf"<TargetName>\s*{_ANODE}",
         rf"^_ANODE='?{_ANODE}",
         rf"Anode(?: material)?[\s,;:='\"]+{_ANODE}",
-        rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:a|alpha|α)",
+        rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:a|alpha|\\u03b1)",
     ),
     "monochromatic": (
         r"MEAS_COND_XG_WAVE_TYPE \"(K_?a(?:lpha)?_?1)\"",
@@ -159,7 +159,7 @@ def _text(content: bytes) -> tuple[str, int]:
 
 
 def _cif_text(text: str) -> str:
-    """The tags of a CIF that matter, a line each with all values, in whatever way it is laid out."""
+    """The tags of a CIF that matter, a line each with all values, however laid out."""
     import gemmi
 
     try:

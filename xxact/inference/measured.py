@@ -163,6 +163,6 @@ def _check_pattern(angles: np.ndarray, counts: np.ndarray) -> None:
         raise UserError(f"all intensities are {highest:g}: there is nothing to see")
     if np.mean(counts < 0) > 0.5 or counts.min() < -DEEPEST * highest:
         raise UserError(
-            f"{np.mean(counts < 0):.0%} of the intensities are negative, down to {counts.min():g} at"
-            f" a maximum of {highest:g}: these are no counts"
+            f"{np.mean(counts < 0):.0%} of the intensities are negative, down to {counts.min():g}"
+            f" at a maximum of {highest:g}: these are no counts"
         )

@@ -1,4 +1,4 @@
-"""From logits to probabilities that agree with each other, and what such probabilities are worth."""
+"""From logits to probabilities that agree with each other, and what these are worth."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = _BI
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def threshold(
-    confidence: np.ndarray, right: np.ndarray, risk: float
-) -> tuple[float, float, float]:
+def threshold(confidence: np.ndarray, right: np.ndarray, risk: float) -> tuple[float, float, float]:
     """The lowest confidence at and above which at most the fraction `risk` is wrong.
 
     With it come the fraction of samples (coverage) and the fraction of wrong ones among them;

@@ -78,7 +78,7 @@ def of_number(wavelength: float, learned_from: Source) -> Radiation:
     """The radiation of a wavelength in angstrom.
 
     K-alpha-1 and the mean of K-alpha-1 and K-alpha-2 are what programs write of the doublet, so
-    that either is read as the doublet, though not for certain. `UserError` beyond 0.1 to 3 angstrom.
+    that either is read as the doublet, though not for certain. `UserError` beyond 0.1 to 3.
     """
     check_wavelength(wavelength)
     for anode in ANODES:
@@ -94,7 +94,7 @@ def of_word(word: str) -> Radiation:
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE):
         return of_number(float(text), "user")
     plain = re.sub(r"[\s_-]", "", text.lower())
-    for letter, spellings in {"a": ("alpha", "α"), "b": ("beta", "β")}.items():
+    for letter, spellings in {"a": ("alpha", "\u03b1"), "b": ("beta", "\u03b2")}.items():
         for spelling in spellings:
             plain = plain.replace(spelling, letter)
     name = _NAMES.get(plain) or _NAMES.get(f"{plain}1")

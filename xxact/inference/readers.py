@@ -22,7 +22,8 @@ _TEXTS = re.compile(
 LARGEST_BYTES = 200_000_000
 #: Suffixes of files that a folder is searched for.
 SUFFIXES = frozenset(
-    "xy xye csv dat txt asc gsas gsa gda xra fxye raw uxd brml ras rasx xrdml chi cif".split()
+    {"xy", "xye", "csv", "dat", "txt", "asc", "gsas", "gsa", "gda", "xra", "fxye", "raw", "uxd"}
+    | {"brml", "ras", "rasx", "xrdml", "chi", "cif"}
 )
 #: Wavelengths of the user and of the file that differ by less, as a fraction, agree.
 _AGREE = 2e-3
@@ -45,7 +46,7 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
         header = read_header(content)
         if header.n_scans > 1:
             raise UserError(
-                f"it holds {header.n_scans} scans, and one is read: export each to a file of its own"
+                f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
             )
         angles, counts = _points(content, path.name)
     except UserError as error:
