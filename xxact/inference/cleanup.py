@@ -17,8 +17,6 @@ from xxact.inference.measured import Measured
 from xxact.inference.radiation import ALPHA2_RATIO, Radiation
 from xxact.xrd.grid import (
     N_POINTS,
-    TWO_THETA_MAX_DEG,
-    TWO_THETA_MIN_DEG,
     TWO_THETA_STEP_DEG,
     two_theta_grid,
 )

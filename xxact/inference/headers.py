@@ -81,9 +81,9 @@ _EXPRESSIONS = {
         r"^BANK .*\b(SLOG|TIME_MAP|RALF|LOG6|LPSD)\b",
         r"^_pd_\w+_(time_of_flight|energy_\w+)\b",
         r"^[^\d\n].*\b(time[ -]of[ -]flight|EDXRD)\b",
-        r"^[^\d\n]*\b(energy[ _]*[\[(]? *keV)",
-        r"^[^\d\n]*(\bq\b *[\[(]? *(?:1/|inverse|a\^?-1|å|nm)|inverse (?:nano|ang)\w*)",
-        r"^[^\d\n]*\b(d[ -]?spacing|radial distance)",
+        r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV)",
+        r"^[^\d\n<*]*(\bq\b *[\[(]? *(?:1/|inverse|a\^?-1|å|nm)|inverse (?:nano|ang)\w*)",
+        r"^[^\d\n<*]*\b(d[ -]?spacing|radial distance)",
     ),
 }
 _COMPILED = {
@@ -119,7 +119,7 @@ def read_header(content: bytes) -> Header:
         return Header(_bruker(content, [_RAW1_WAVELENGTHS]), n_scans)
     if content.startswith(b"RAW4"):
         last = min(_RAW4_HEADER, len(content)) - 32
-        return Header(_bruker(content, range(last)))
+        return Header(_bruker(content, range(last + 1)))
     text, n_scans = _text(content)
     found = {what: _first(several, text) for what, several in _COMPILED.items()}
     if found["other"]:

@@ -93,8 +93,8 @@ def _check_numbers(angles: np.ndarray, counts: np.ndarray) -> None:
             )
     if len(angles) < FEWEST_POINTS:
         raise UserError(
-            f"{len(angles)} point{'s' * (len(angles) != 1)} are no powder pattern: at least"
-            f" {FEWEST_POINTS} are needed"
+            f"the number of points is {len(angles)}, and a powder pattern has at least"
+            f" {FEWEST_POINTS}"
         )
 
 

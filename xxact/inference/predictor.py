@@ -265,8 +265,10 @@ class _Run:
             return Classes(classes)
         return Classes(
             classes,
-            f"{found[order[0]]:.1%} is less than the {min(card.threshold, 1):.1%} from which on at"
-            f" most {card.risk:.0%} of the answers are wrong",
+            f"{found[order[0]]:.1%} is less than the {card.threshold:.1%} from which on"
+            f" {card.risk:.0%} of the answers are wrong"
+            if card.coverage
+            else "this model is never sure enough of it",
         )
 
     def _value(self, target: Target, value: float) -> Value:
