@@ -107,12 +107,22 @@ def test_scans_are_counted(content, scans):
         (XRDML.replace("Gonio", "Omega"), "scan of 'Omega'"),
         (RAS.replace("2-Theta/Omega", "Phi"), "scan of 'Phi'"),
         (UXD.replace("COUPLED", "KHI"), "scan of 'KHI'"),
-        ("# wavelength = 15.4\n10 5\n", "15.4 angstrom"),
     ],
 )
 def test_what_is_no_powder_pattern_is_refused(content, message):
     with pytest.raises(UserError, match=message):
         read_header(content.encode())
+
+
+def test_a_wavelength_that_cannot_be_is_told():
+    found = read_header(b"# wavelength = 15.4\n10 5\n")
+    assert found.radiation is None
+    assert "15.4 angstrom" in found.complaint
+
+
+def test_nanometres_of_a_file_are_read():
+    found = read_header(b"# wavelength (nm) = 0.15406\n10 5\n").radiation
+    assert (found.alpha1, found.alpha2) == (1.54056, 1.54439)
 
 
 def test_a_broken_archive_is_refused():

@@ -8,8 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from conftest import measurement
 
+from tests.inference.made_up import measurement
 from xxact import cli
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target
 from xxact.errors import UserError
@@ -32,6 +32,10 @@ MODELS = {
     "alone": ModelSpec(kind="xrd_transformer", xrd=XRDSpec(**SIZE)),
     "formulas": ModelSpec(kind="crabnet", composition=COMPOSITION, output_widths=(16,)),
 }
+CATIONS, ANIONS = (
+    ["Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"],
+    ["F", "Cl", "Br", "O", "S", "Se"],
+)
 ENERGY = Target("formation_energy_per_atom", "eV/atom")
 
 
@@ -77,7 +81,7 @@ def test_the_card_says_what_the_validation_split_shows(bundle, tiny_store):
     card = read_card(bundle)
     fused, alone = card.runs
     assert [run.needs_formula for run in card.runs] == [True, False]
-    assert set(fused.elements) == set("Li Na K Rb Mg Ca Sr Ba Zn Cd F Cl Br O S Se".split())
+    assert set(fused.elements) == set(CATIONS + ANIONS)
     n = len(tiny_store.indices("validation"))
     assert fused.classes["space_group"].n == fused.values[ENERGY.name].n == n
     for found in (*fused.classes.values(), *alone.classes.values()):
@@ -218,10 +222,8 @@ def test_the_command_answers_a_folder_and_names_what_is_no_pattern(
         write_xy(f"good{k}.xy", seed=k)
     (tmp_path / "bad.xy").write_text("10 5\n")
     out = {suffix: tmp_path / f"out.{suffix}" for suffix in ("csv", "html")}
-    code = cli.main(
-        ["predict", str(tmp_path), "--model", str(bundle)]
-        + ["--csv", str(out["csv"]), "--html", str(out["html"])]
-    )
+    written = [f"--{suffix}={path}" for suffix, path in out.items()]
+    code = cli.main(["predict", str(tmp_path), "--model", str(bundle), *written])
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert code == 2
     assert len(errors) == 1

@@ -94,6 +94,13 @@ def test_the_users_wavelength_counts(write_xy):
     assert "the file says" in found.remarks[0]
 
 
+def test_the_users_wavelength_counts_where_the_files_cannot_be(write_xy):
+    path = write_xy(heading="# wavelength = 15.4\n")
+    with pytest.raises(UserError, match=r"15.4 angstrom.*--wavelength"):
+        read_pattern(path)
+    assert read_pattern(path, of_word("Cu")).radiation.alpha1 == 1.54056
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -18,6 +18,7 @@ from xxact.inference.radiation import (
     LONGEST_ANGSTROM,
     SHORTEST_ANGSTROM,
     Radiation,
+    anode_of,
     check_wavelength,
     of_number,
     tube,
@@ -106,10 +107,14 @@ _DOUBLET = 0.01
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says: its radiation (None: nothing), how many scans it holds."""
+    """What a file says: its radiation (None: nothing), how many scans it holds.
+
+    complaint: why the radiation that it says cannot be, empty where it can.
+    """
 
     radiation: Radiation | None
     n_scans: int = 1
+    complaint: str = ""
 
 
 def read_header(content: bytes) -> Header:
@@ -129,7 +134,10 @@ def read_header(content: bytes) -> Header:
         )
     if found["axis"] and not _POWDER_AXIS.search(found["axis"]):
         raise UserError(f"this is a scan of '{found['axis']}': a powder pattern is one of 2-theta")
-    return Header(_radiation(found), n_scans)
+    try:
+        return Header(_radiation(found), n_scans)
+    except UserError as error:
+        return Header(None, n_scans, str(error))
 
 
 def as_text(content: bytes) -> str:
@@ -185,6 +193,8 @@ def _radiation(found: dict[str, str | None]) -> Radiation | None:
         float(found[key] or 0) for key in ("alpha1", "alpha2", "wavelength")
     )
     first = alpha1 or wavelength
+    if anode_of(10 * first):  # nanometres
+        first, alpha2 = 10 * first, 10 * alpha2
     if first and abs(alpha2 / first - 1) < _DOUBLET:
         certain = bool(found["ratio"]) or not alpha1
         check_wavelength(first)

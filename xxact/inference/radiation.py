@@ -67,7 +67,7 @@ def tube(anode: str, learned_from: Source, certain: bool = True) -> Radiation:
 
 def check_wavelength(wavelength: float) -> None:
     """`UserError` for a wavelength beyond 0.1 to 3 angstrom, or of a tube in nanometres."""
-    if _anode_of(10 * wavelength):
+    if anode_of(10 * wavelength):
         raise UserError(
             f"the wavelength {wavelength:g} looks like nanometres: write {10 * wavelength:g}"
         )
@@ -85,13 +85,13 @@ def of_number(wavelength: float, learned_from: Source) -> Radiation:
     that either is read as the doublet, though not for certain. `UserError` beyond 0.1 to 3.
     """
     check_wavelength(wavelength)
-    anode = _anode_of(wavelength)
+    anode = anode_of(wavelength)
     if anode:
         return tube(anode, learned_from, certain=False)
     return Radiation(wavelength, learned_from=learned_from)
 
 
-def _anode_of(wavelength: float) -> str | None:
+def anode_of(wavelength: float) -> str | None:
     """The anode whose K-alpha-1, or mean of both lines, a wavelength is."""
     for anode in ANODES:
         doublet = tube(anode, "assumed")

@@ -44,6 +44,8 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
     remarks = []
     try:
         header = read_header(content)
+        if header.complaint and radiation is None:
+            raise UserError(f"{header.complaint}; another one can be given (--wavelength)")
         if header.n_scans > 1:
             raise UserError(
                 f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
