@@ -13,7 +13,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,9 +24,11 @@ from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.inference.answer import Answer
 from xxact.inference.measured import Measured, measured
-from xxact.inference.predictor import Predictor
 from xxact.inference.probabilities import calibration_error
 from xxact.inference.radiation import Radiation, tube
+
+if TYPE_CHECKING:
+    from xxact.inference.predictor import Predictor
 
 TARGETS = ("crystal_system", "space_group")
 BATCH_SIZE = 32

@@ -24,10 +24,10 @@ class Model(nn.Module, ABC):
     """A trunk that turns a batch into features, and one head for each target.
 
     `uses` names the modalities that the trunk reads; the others may be absent from a batch.
+    `reads_unmeasured` tells whether patterns may be NaN, where nothing was measured.
     """
 
     uses: ClassVar[frozenset[str]]
-    #: Whether NaN in a pattern is read as: not measured. The others take it for what it is.
     reads_unmeasured: ClassVar[bool] = False
 
     def __init__(self, targets: Sequence[Target]) -> None:
