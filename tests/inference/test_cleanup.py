@@ -15,7 +15,7 @@ from tests.inference.made_up import (
     model_pattern,
 )
 from xxact.inference.cleanup import averaged, clean, equal_d, smoothed, strip_alpha2
-from xxact.inference.measured import measured
+from xxact.inference.measured import measured_pattern
 from xxact.inference.radiation import Radiation, of_word, tube
 
 GRID = 5 + 0.02 * np.arange(4250)
@@ -71,7 +71,7 @@ def test_what_was_not_measured_has_no_weight():
     ],
 )
 def test_the_crystal_is_seen_as_in_training(changes):
-    found = clean(measured("sample", *measurement(**changes), CU))
+    found = clean(measured_pattern("sample", *measurement(**changes), CU))
     assert not found.doubts
     assert np.nanmax(found.pattern) == 100
     assert np.nanmin(found.pattern) >= 0
@@ -89,7 +89,7 @@ def test_other_wavelengths_show_the_same_crystal(wavelength):
             factor /= (1 + np.cos(np.radians(positions[n])) ** 2) / 2
         y += gaussians(x, [positions[n]], [STRENGTH[n] * factor], 0.02)
     radiation = Radiation(wavelength)
-    found = clean(measured("sample", x, 1e4 * (y / y.max() + 0.02), radiation))
+    found = clean(measured_pattern("sample", x, 1e4 * (y / y.max() + 0.02), radiation))
     assert cosine(found.pattern, model_pattern()) > 0.98
     assert any(f"2-theta of {wavelength:.5f} A" in step for step in found.steps)
 
@@ -97,7 +97,7 @@ def test_other_wavelengths_show_the_same_crystal(wavelength):
 def test_nan_is_what_was_not_measured():
     x, y = measurement()
     kept = (x < 40) | (x > 45)
-    found = clean(measured("sample", x[kept], y[kept], CU))
+    found = clean(measured_pattern("sample", x[kept], y[kept], CU))
     seen = np.isfinite(found.pattern)
     assert not seen[(GRID < 9.99) | (GRID > 80.1) | ((GRID > 40.1) & (GRID < 44.9))].any()
     assert seen[(GRID > 10.1) & (GRID < 39.9)].all()
@@ -107,9 +107,9 @@ def test_nan_is_what_was_not_measured():
 
 def test_a_doublet_that_is_not_there_is_left_alone():
     single = measurement(wavelengths=((CU_1, 1.0),))
-    found = clean(measured("sample", *single, of_word("1.5406")))
+    found = clean(measured_pattern("sample", *single, of_word("1.5406")))
     assert any("no K-alpha-2 found" in step for step in found.steps)
-    double = clean(measured("sample", *measurement(), of_word("1.5406")))
+    double = clean(measured_pattern("sample", *measurement(), of_word("1.5406")))
     assert any("K-alpha-2 taken out" in step for step in double.steps)
     for one in (found, double):
         assert cosine(one.pattern, model_pattern()) > 0.99
@@ -117,7 +117,8 @@ def test_a_doublet_that_is_not_there_is_left_alone():
 
 def test_lines_are_broadened_as_far_as_needed():
     narrow, broad = (
-        clean(measured("sample", *measurement(sigma=sigma, stop=60), CU)) for sigma in (0.03, 0.2)
+        clean(measured_pattern("sample", *measurement(sigma=sigma, stop=60), CU))
+        for sigma in (0.03, 0.2)
     )
     assert any("lines broadened" in step for step in narrow.steps)
     assert not any("lines broadened" in step for step in broad.steps)
@@ -129,18 +130,18 @@ def test_noise_and_glass_are_no_lines(counts, hump):
     x = np.arange(5, 90, 0.02)
     level = 1 + hump * np.exp(-0.5 * ((x - 25) / 4) ** 2) + 0.4 * hump * (x > 20) / x
     y = np.random.default_rng(0).poisson(counts * level)
-    assert "too noisy, amorphous" in clean(measured("sample", x, y, CU)).doubts[0]
+    assert "too noisy, amorphous" in clean(measured_pattern("sample", x, y, CU)).doubts[0]
 
 
 def test_lines_that_drown_in_noise_are_doubted_and_others_are_not():
-    weak = clean(measured("sample", *measurement(counts=3, background=2), CU))
-    clear = clean(measured("sample", *measurement(counts=300, background=0.1), CU))
+    weak = clean(measured_pattern("sample", *measurement(counts=3, background=2), CU))
+    clear = clean(measured_pattern("sample", *measurement(counts=300, background=0.1), CU))
     assert weak.doubts
     assert not clear.doubts
     assert clear.n_lines >= 8
 
 
 def test_a_short_range_is_doubted():
-    found = clean(measured("sample", *measurement(start=30, stop=45), CU))
+    found = clean(measured_pattern("sample", *measurement(start=30, stop=45), CU))
     assert found.doubts == ("15.0 of 85 degrees were measured: at least 20 are needed",)
     assert np.isnan(found.pattern).all()

@@ -37,6 +37,11 @@ def test_headings_and_comments(heading):
     np.testing.assert_array_equal(read_columns(heading + text())[0], ANGLES)
 
 
+def test_quoted_numbers():
+    rows = [(f'"{a}"', f'"{c}"') for a, c in zip(ANGLES, COUNTS, strict=True)]
+    np.testing.assert_array_equal(read_columns(text(",", rows)), (ANGLES, COUNTS))
+
+
 def test_names_tell_the_columns():
     rows = [(1.5, a, 2.0, c) for a, c in zip(ANGLES, COUNTS, strict=True)]
     found = read_columns("time,2Theta,monitor,Intensity\n" + text(",", rows))

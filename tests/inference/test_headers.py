@@ -107,6 +107,8 @@ def test_scans_are_counted(content, scans):
         (XRDML.replace("Gonio", "Omega"), "scan of 'Omega'"),
         (RAS.replace("2-Theta/Omega", "Phi"), "scan of 'Phi'"),
         (UXD.replace("COUPLED", "KHI"), "scan of 'KHI'"),
+        ('\'Id: "" Anode: "Cu" Scantype: "Rocking curve"\n10 5\n', "'Rocking curve'"),
+        ("Scan axis,Omega\n10,5\n", "scan of 'Omega'"),
     ],
 )
 def test_what_is_no_powder_pattern_is_refused(content, message):

@@ -15,7 +15,7 @@ from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target
 from xxact.errors import UserError
 from xxact.inference.calibrate import calibrate
 from xxact.inference.card import read_card
-from xxact.inference.measured import measured
+from xxact.inference.measured import measured_pattern
 from xxact.inference.predictor import Predictor
 from xxact.inference.radiation import of_word
 from xxact.models import build_model
@@ -147,7 +147,7 @@ def test_without_a_run_for_patterns_alone(runs, tiny_store, tmp_path, write_xy):
 
 def test_a_doubtful_pattern_gets_no_answer(predictor):
     x, y = measurement(start=30, stop=45)
-    answer = predictor.predict(measured("film", x, y, of_word("CuKa")), "NaCl")
+    answer = predictor.predict(measured_pattern("film", x, y, of_word("CuKa")), "NaCl")
     assert "15.0 of 85 degrees" in answer.doubts[0]
     assert not answer.classes
     assert answer.as_dict()["known"] is False

@@ -6,9 +6,9 @@ asks the models and returns `answer`s, which `page` shows. `calibrate` makes a b
 runs: their weights with a `card` of what their `probabilities` are worth.
 """
 
-__all__ = ["Predictor", "measured", "read_pattern"]
+__all__ = ["Predictor", "measured_pattern", "read_pattern"]
 
-_HOMES = {"Predictor": "predictor", "measured": "measured", "read_pattern": "readers"}
+_HOMES = {"Predictor": "predictor", "measured_pattern": "measured", "read_pattern": "readers"}
 
 
 def __getattr__(name: str):

@@ -23,7 +23,7 @@ from xxact.data.shard import composition_columns
 from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.inference.answer import Answer
-from xxact.inference.measured import Measured, measured
+from xxact.inference.measured import Measured, measured_pattern
 from xxact.inference.probabilities import calibration_error
 from xxact.inference.radiation import Radiation, tube
 
@@ -97,7 +97,7 @@ def _entry(row: dict[str, str], angles: np.ndarray, counts: np.ndarray) -> Entry
     if lines == "Ka1+Ka2":
         radiation = tube(anode, "file")
     return Entry(
-        measured(row["id"], angles, counts, radiation),
+        measured_pattern(row["id"], angles, counts, radiation),
         row["source"],
         row["formula"] or None,
         row["space_group"],

@@ -50,6 +50,7 @@ def _numbers(line: str, has_decimal_commas: bool) -> list[float] | None:
 
 
 def _words(line: str, has_decimal_commas: bool) -> list[str]:
+    line = line.replace('"', "")
     if has_decimal_commas:
         line = line.replace(",", ".")
     return re.split(r"\s*[,;\t]\s*|\s+", line.strip(" \t,;\ufeff")) if line.strip() else []

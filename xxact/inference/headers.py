@@ -75,6 +75,8 @@ _EXPRESSIONS = {
         r"<ScanInformation>\s*<AxisName>([^<]+)",
         r"<ScanInformation\b[^>]*ScanName=\"([^\"]+)",
         r"^_DRIVE='?([^'\n]+)",
+        r"Scantype: *\"([^\"]+)",  # xy of Bruker
+        r"^Scan axis *[,;:] *([^\n,;]+)",  # csv of PANalytical
     ),
     "other": (  # what is no angle-dispersive X-ray powder pattern
         r"^_diffrn_radiation_(?:probe|type) .*(neutron|electron)",

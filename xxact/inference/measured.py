@@ -48,7 +48,7 @@ class Measured:
         return [(self.two_theta_deg[k], self.two_theta_deg[k + 1]) for k in wide]
 
 
-def measured(
+def measured_pattern(
     name: str,
     two_theta_deg: np.ndarray,
     counts: np.ndarray,

@@ -10,7 +10,7 @@ import numpy as np
 from xxact.errors import UserError
 from xxact.inference.columns import read_columns
 from xxact.inference.headers import as_text, read_header
-from xxact.inference.measured import Measured, measured
+from xxact.inference.measured import Measured, measured_pattern
 from xxact.inference.radiation import Radiation
 
 #: How files that are not plain columns begin, or what stands in them; `geddes` reads these.
@@ -30,7 +30,8 @@ _AGREE = 2e-3
 
 
 def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measured:
-    """The pattern in a file of any format that is known (see README).
+    """The pattern in a file: columns of text, GSAS, UXD, RAW and brml of Bruker, ras and rasx of
+    Rigaku, xrdml, chi of FIT2D, pdCIF.
 
     `radiation` is the user's word, which counts more than the file's. Raises `UserError`, with
     the path, for a file that is not one scan of X-rays over 2-theta.
@@ -55,7 +56,7 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
         remarks.append(f"the file says {header.radiation}, and {radiation} was asked for and taken")
-    found = measured(str(path), angles, counts, radiation or header.radiation)
+    found = measured_pattern(str(path), angles, counts, radiation or header.radiation)
     return Measured(
         found.name,
         found.two_theta_deg,
