@@ -46,7 +46,6 @@ class Cleaned:
     """What a model is given of a measured pattern, and what was done to get there.
 
     pattern: (4250,) float32 in [0, 100], NaN where nothing was measured.
-    background: (4250,) on the scale of `pattern`, which stands on it.
     covered_deg: how much of 5 to 90 degrees of Cu K-alpha was measured.
     n_lines: lines that stand out from the noise.
     steps: what was done, a sentence each.
@@ -54,7 +53,6 @@ class Cleaned:
     """
 
     pattern: np.ndarray
-    background: np.ndarray
     covered_deg: float
     n_lines: int
     steps: tuple[str, ...]
@@ -83,7 +81,8 @@ def clean(measured: Measured) -> Cleaned:
     covered = TWO_THETA_STEP_DEG * seen.sum()
     if covered < SHORTEST_DEG:
         doubt = f"{covered:.1f} of 85 degrees were measured: at least {SHORTEST_DEG:g} are needed"
-        return Cleaned(*np.full((2, N_POINTS), np.nan, np.float32), covered, 0, (*steps,), (doubt,))
+        nothing = np.full(N_POINTS, np.nan, np.float32)
+        return Cleaned(nothing, covered, 0, tuple(steps), (doubt,))
     background = _background(level)
     steps.append("background subtracted (arPLS)")
     net, sigma = level - background, _missing_width(level - background)
@@ -94,7 +93,6 @@ def clean(measured: Measured) -> Cleaned:
     scale = 100 / np.nanmax(net) if np.nanmax(net) > 0 else 0.0
     return Cleaned(
         (np.clip(net, 0, None) * scale).astype(np.float32),
-        (background * scale).astype(np.float32),
         covered,
         n_lines,
         tuple(steps),

@@ -68,8 +68,13 @@ def _predict(options: argparse.Namespace) -> int:
     from xxact.inference.readers import find_patterns
 
     paths = find_patterns(options.files)
-    from xxact.inference.predictor import Predictor
+    from xxact.inference.predictor import Predictor, composition_of
+    from xxact.inference.radiation import of_word
 
+    if options.formula is not None:  # what is wrong with all files is told once
+        composition_of(options.formula)
+    if options.wavelength is not None:
+        of_word(options.wavelength)
     predictor = Predictor(options.model)
     answers, failures = [], 0
     for found in _answers(predictor, paths, options):

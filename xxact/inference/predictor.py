@@ -68,7 +68,7 @@ class Predictor:
         wavelength: str | None = None,
         windows: bool = False,
     ) -> Answer:
-        """The answer to one pattern, in a file or as `measured` makes it.
+        """The answer to one pattern, in a file or as `measured_pattern` makes it.
 
         wavelength: as `--wavelength` takes it: `CuKa`, `1.5406`. windows: whether to find out
         which parts of the pattern the answer rests on.
@@ -85,11 +85,7 @@ class Predictor:
         """A pattern as `predict_all` takes it."""
         elements = fractions = None
         if formula is not None:
-            elements, amounts = parse_formula(formula)
-            if not np.all(amounts > 0):
-                raise UserError(f"'{formula:.80}': an amount is zero")
-            order = np.argsort(elements)
-            elements, fractions = elements[order], (amounts / amounts.sum())[order]
+            elements, fractions = composition_of(formula)
         if not isinstance(pattern, Measured):
             pattern = read_pattern(pattern, of_word(wavelength) if wavelength else None)
         return Sample(pattern, clean(pattern), formula, elements, fractions)
@@ -171,6 +167,16 @@ class Predictor:
             warnings=tuple(warnings),
             windows=dict(windows),
         )
+
+
+def composition_of(formula: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending atomic numbers (E,) and atomic fractions (E,) of a formula. Raises `UserError` for
+    one that cannot be read, or in which an element has the amount 0."""
+    elements, amounts = parse_formula(formula)
+    if not np.all(amounts > 0):
+        raise UserError(f"'{formula:.80}': {SYMBOLS[elements[amounts <= 0][0]]} has the amount 0")
+    order = np.argsort(elements)
+    return elements[order], (amounts / amounts.sum())[order]
 
 
 def _unseen(sample: Sample, *cards: RunCard) -> list[str]:
