@@ -23,10 +23,11 @@ def _parser() -> argparse.ArgumentParser:
     from xxact.analysis import cli as analysis
     from xxact.data import cli as data
     from xxact.experiments import cli as experiments
+    from xxact.inference import cli as inference
 
     parser = argparse.ArgumentParser(prog="xxact", description=__doc__)
     parser.add_argument("--version", action="version", version=f"xxact {xxact.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (data, experiments, analysis):
+    for room in (data, experiments, analysis, inference):
         room.add_parser(commands)
     return parser

@@ -79,12 +79,17 @@ def make_model(spec: RunSpec, store: Store) -> Model:
 def build(spec: RunSpec, targets: Sequence[Target], store: Store) -> Model:
     """A model of `spec` with heads for `targets`; `UserError` if `store` lacks an input of it."""
     model = build_model(spec.model, targets, linear_heads=spec.transfer)
+    check_inputs(model, store)
+    return model
+
+
+def check_inputs(model: Model, store: Store) -> None:
+    """`UserError` if `store` has no patterns and the model reads them."""
     if "xrd" in model.uses and not store.has_xrd:
         raise UserError(
-            f"{store.path} holds compositions only, and the model {spec.model.kind} reads patterns:"
-            " prepare it from a file with a column 'cif', or train crabnet"
+            f"{store.path} holds compositions only, and the model reads patterns: prepare it from a"
+            " file with a column 'cif', or train crabnet"
         )
-    return model
 
 
 def load_weights(model: Model, folder: Path) -> None:

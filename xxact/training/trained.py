@@ -1,73 +1,94 @@
-"""A finished run, ready to predict on any store."""
+"""A finished run, ready to predict: alone, or on any store."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xxact.data.batches import DeviceStore
+from xxact.data.batches import Batch, DeviceStore
 from xxact.data.store import Store
 from xxact.data.targets import Target
 from xxact.data.units import factor
 from xxact.errors import UserError
+from xxact.models import build_model
 from xxact.training import evaluation
 from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
-from xxact.training.loop import build
+from xxact.training.loop import check_inputs
 from xxact.training.spec import RunSpec
 from xxact.training.task import EVALUATION_SEED
 from xxact.training.weights import read_weights
 from xxact.xrd import instrument
 
 
-class Trained:
-    """The run in `folder` with its data from `store`, which need not know the run's targets.
+class FinishedRun:
+    """The network of the run in `folder`, with its weights, and what it learned.
 
-    Raises `UserError` for a pretraining, for a damaged file, and when the store lacks the patterns
-    that the model reads.
+    Raises `UserError` for a pretraining, and for a damaged file.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path) -> None:
         weights, description = read_weights(folder)
         spec = RunSpec.model_validate(description["spec"])
         if not spec.supervised:
             raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
-        self.folder, self.store, self.degraded = folder, store, spec.degraded
+        self.folder, self.degraded = folder, spec.degraded
         self.targets = [_target(content) for content in description["targets"]]
         self.standard = description["standard"]
-        device = pick_device()
-        model = build(spec, self.targets, store)
+        model = build_model(spec.model, self.targets, linear_heads=spec.transfer)
         model.load_state_dict(weights)
-        self.data = DeviceStore(store, device, xrd="xrd" in model.uses)
-        self.engine = TorchEngine(model, spec.optimizer, spec.precision, device)
+        self.engine = TorchEngine(model, spec.optimizer, spec.precision, pick_device())
 
-    def predict(self, rows: np.ndarray, degraded: bool | None = None) -> evaluation.Outputs:
-        """Values (n,) in the run's units, or probabilities (n, C) of its classes.
+    def outputs(self, gather: Callable[[slice], Batch], n: int) -> dict[str, np.ndarray]:
+        """Of n samples that `gather` makes batches of: standardised values (n,), logits (n, C)."""
+        found, _ = evaluation.forward(
+            self.engine,
+            lambda part: self.engine.model.features(gather(part)),
+            n,
+            [target.name for target in self.targets],
+        )
+        return found
+
+
+class Trained(FinishedRun):
+    """The run in `folder` with its data from `store`, which need not know the run's targets.
+
+    Raises `UserError` also when the store lacks the patterns that the model reads.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        super().__init__(folder)
+        self.store = store
+        check_inputs(self.engine.model, store)
+        self.data = DeviceStore(store, self.engine.device, xrd="xrd" in self.engine.model.uses)
+
+    def outputs_of(self, rows: np.ndarray, degraded: bool | None = None) -> dict[str, np.ndarray]:
+        """`outputs` of some of the store's samples.
 
         Patterns are clean or `degraded`, None: as in the run's training. Degraded ones are those
         that every run on degraded patterns is scored on.
         """
-        model = self.engine.model
-        degraded = self.degraded if degraded is None else degraded
-        measured = (
-            instrument.draw(EVALUATION_SEED, len(rows), model.reads_unmeasured)
-            if degraded
-            else None
-        )
+        measured = None
+        if self.degraded if degraded is None else degraded:
+            reads_unmeasured = self.engine.model.reads_unmeasured
+            measured = instrument.draw(EVALUATION_SEED, len(rows), reads_unmeasured)
 
-        def features_of(some: slice) -> Any:
-            degrade = None if measured is None else measured[some]
-            return model.features(self.data.gather(rows[some], degrade=degrade))
+        def gather(part: slice) -> Batch:
+            return self.data.gather(
+                rows[part], degrade=None if measured is None else measured[part]
+            )
 
-        outputs, _ = evaluation.forward(
-            self.engine,
-            features_of,
-            len(rows),
-            [target.name for target in self.targets],
-        )
-        return evaluation.in_physical_units(outputs, self.standard)
+        return self.outputs(gather, len(rows))
+
+    def predict(self, rows: np.ndarray, degraded: bool | None = None) -> evaluation.Outputs:
+        """Values (n,) in the run's units, or probabilities (n, C) of its classes.
+
+        Patterns are clean or `degraded`, as of `outputs_of`.
+        """
+        return evaluation.in_physical_units(self.outputs_of(rows, degraded), self.standard)
 
     def true_values(self, target: Target) -> np.ndarray | None:
         """Values (N,) of the store's samples in the run's unit, or indices of its classes.

@@ -1,0 +1,81 @@
+"""Columns of text, however they are written."""
+
+import numpy as np
+import pytest
+
+from xxact.errors import UserError
+from xxact.inference.columns import read_columns
+
+ANGLES = np.round(10 + 0.1 * np.arange(120), 3)
+COUNTS = 5.0 + np.arange(120) % 7
+
+
+def text(separator=" ", rows=None):
+    rows = zip(ANGLES, COUNTS, strict=True) if rows is None else rows
+    return "\n".join(separator.join(map(str, row)) for row in rows)
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ";", " , ", "   "])
+def test_separators(separator):
+    angles, counts = read_columns(text(separator))
+    np.testing.assert_array_equal(angles, ANGLES)
+    np.testing.assert_array_equal(counts, COUNTS)
+
+
+@pytest.mark.parametrize("separator", ["\t", ";", " "])
+def test_decimal_commas(separator):
+    angles, counts = read_columns(text(separator).replace(".", ","))
+    np.testing.assert_array_equal(angles, ANGLES)
+    np.testing.assert_array_equal(counts, COUNTS)
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["# made up\n", "2theta intensity\n", "sample 7\n10\n\n", "'a'\n; b\n", "Angle,Counts\n"],
+)
+def test_headings_and_comments(heading):
+    np.testing.assert_array_equal(read_columns(heading + text())[0], ANGLES)
+
+
+def test_quoted_numbers():
+    rows = [(f'"{a}"', f'"{c}"') for a, c in zip(ANGLES, COUNTS, strict=True)]
+    np.testing.assert_array_equal(read_columns(text(",", rows)), (ANGLES, COUNTS))
+
+
+def test_names_tell_the_columns():
+    rows = [(1.5, a, 2.0, c) for a, c in zip(ANGLES, COUNTS, strict=True)]
+    found = read_columns("time,2Theta,monitor,Intensity\n" + text(",", rows))
+    np.testing.assert_array_equal(found, (ANGLES, COUNTS))
+    angles, counts = read_columns(
+        "[Scan points]\nAngle,TimePerStep,Intensity\n"
+        + text(",", [(a, 1.0, c) for a, c in zip(ANGLES, COUNTS, strict=True)])
+    )
+    np.testing.assert_array_equal((angles, counts), (ANGLES, COUNTS))
+
+
+def test_numbers_of_points_are_no_angles():
+    rows = [(k + 1, a, c) for k, (a, c) in enumerate(zip(ANGLES, COUNTS, strict=True))]
+    np.testing.assert_array_equal(read_columns(text(" ", rows)), (ANGLES, COUNTS))
+
+
+def test_start_step_and_end():
+    lines = [" ".join(map(str, COUNTS[k : k + 10])) for k in range(0, 120, 10)]
+    angles, counts = read_columns("10.0 0.1 21.9\n" + "\n".join(lines))
+    np.testing.assert_allclose(angles, ANGLES)
+    np.testing.assert_array_equal(counts, COUNTS)
+
+
+def test_a_line_that_is_no_data_is_named():
+    lines = text().splitlines()
+    lines[50] = "15.0 abc"
+    with pytest.raises(UserError, match=r"line 51, '15.0 abc', is not 2 numbers"):
+        read_columns("\n".join(lines))
+    lines[50] = "15.0"
+    with pytest.raises(UserError, match="line 51"):
+        read_columns("\n".join(lines))
+
+
+@pytest.mark.parametrize("content", ["", "nothing to see", "1\n2\n3\n4\n5\n6\n7"])
+def test_no_columns(content):
+    with pytest.raises(UserError, match="no two columns"):
+        read_columns(content)

@@ -1,0 +1,79 @@
+"""Calibration against naive formulas and made-up models whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from xxact.inference.probabilities import (
+    calibration_error,
+    fit_temperatures,
+    half_width,
+    probabilities,
+    threshold,
+)
+
+SYSTEM_ENDS = (2, 15, 74, 142, 167, 194, 230)  # International Tables A
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def test_the_temperature_of_a_made_up_model_is_found(random):
+    honest = random.normal(0, 2, (20_000, 5))
+    true = np.array([random.choice(5, p=p) for p in softmax(honest, axis=1)[:4000]])
+    found = fit_temperatures({"phase": 3 * honest[:4000]}, {"phase": true})
+    assert found["phase"] == pytest.approx(3, rel=0.05)
+
+
+def test_unlabelled_samples_do_not_count(random):
+    logits, true = random.normal(0, 2, (300, 7)), random.integers(0, 7, 300)
+    both = {"crystal_system": np.concatenate([logits, logits])}
+    labels = {"crystal_system": np.concatenate([true, np.full(300, -1)])}
+    expected = fit_temperatures({"crystal_system": logits}, {"crystal_system": true})
+    assert fit_temperatures(both, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("has_system_head", [False, True])
+def test_space_groups_add_up_to_their_system(random, has_system_head):
+    logits = {"space_group": random.normal(0, 2, (6, 230))}
+    if has_system_head:
+        logits["crystal_system"] = random.normal(0, 2, (6, 7))
+    found = probabilities(logits, {"crystal_system": 2.0})
+    np.testing.assert_allclose(found["space_group"].sum(1), 1)
+    starts = (0, *SYSTEM_ENDS[:-1])
+    for k, (start, stop) in enumerate(zip(starts, SYSTEM_ENDS, strict=True)):
+        sums = found["space_group"][:, start:stop].sum(1)
+        np.testing.assert_allclose(sums, found["crystal_system"][:, k])
+    if has_system_head:
+        expected = softmax(logits["crystal_system"] / 2, axis=1)
+        np.testing.assert_allclose(found["crystal_system"], expected)
+    else:
+        np.testing.assert_allclose(found["space_group"], softmax(logits["space_group"], axis=1))
+
+
+def test_calibration_error_of_bins_by_hand():
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.5, 0.5])
+    right = np.array([1, 1, 1, 0, 1, 0])
+    assert calibration_error(confidence, right) == pytest.approx(4 / 6 * 0.2)
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_risk(random):
+    confidence = np.round(random.uniform(0, 1, 500), 2)
+    right = random.uniform(0, 1, 500) < confidence
+    at, coverage, risk = threshold(confidence, right, 0.1)
+    assert risk == np.mean(~right[confidence >= at]) <= 0.1
+    assert coverage == np.mean(confidence >= at)
+    lower = [t for t in np.unique(confidence) if t < at]
+    assert all(np.mean(~right[confidence >= t]) > 0.1 for t in lower)
+
+
+def test_no_threshold_keeps_the_risk_of_a_model_that_is_always_wrong():
+    assert threshold(np.array([0.9, 0.8]), np.array([False, False]), 0.1) == (1.01, 0.0, 0.0)
+
+
+def test_intervals_hold_the_share_of_new_values_that_they_promise(random):
+    hits = [np.abs(random.normal()) <= half_width(random.normal(size=19), 0.9) for _ in range(4000)]
+    assert np.mean(hits) == pytest.approx(0.9, abs=0.015)
+    assert half_width(np.array([1.0, -3.0]), 0.9) == 3

@@ -1,0 +1,222 @@
+"""What a file says of its measurement beside angles and counts: one table of expressions.
+
+Each is looked for in the text of the file, whatever its format, or in the members of an archive
+that describe it. Formats that keep numbers as bytes have functions of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+from dataclasses import dataclass
+
+from xxact.errors import UserError
+from xxact.inference.radiation import (
+    ANODES,
+    LONGEST_ANGSTROM,
+    SHORTEST_ANGSTROM,
+    Radiation,
+    anode_of,
+    check_wavelength,
+    of_number,
+    tube,
+)
+
+_NUMBER = r"\s*['\"]?(\d*\.?\d+)"
+_ANODE = rf"({'|'.join(ANODES)})\b"
+
+#: By what they say: the first that is found is taken. Names of formats are in the comments.
+_EXPRESSIONS = {
+    "alpha1": (
+        rf"<kAlpha1[^>]*>{_NUMBER}",  # xrdml
+        rf"HW_XG_WAVE_LENGTH_ALPHA1{_NUMBER}",  # ras
+        rf"<WavelengthKalpha1>{_NUMBER}",  # rasx
+        rf"<WaveLengthAlpha1\b[^>]*Value={_NUMBER}",  # brml
+        rf"^_WL1={_NUMBER}",  # uxd
+        rf"K-?Alpha-?1 wavelength[\s,;:=]*{_NUMBER}",  # csv of PANalytical
+    ),
+    "alpha2": (
+        rf"<kAlpha2[^>]*>{_NUMBER}",
+        rf"HW_XG_WAVE_LENGTH_ALPHA2{_NUMBER}",
+        rf"<WavelengthKalpha2>{_NUMBER}",
+        rf"<WaveLengthAlpha2\b[^>]*Value={_NUMBER}",
+        rf"^_WL2={_NUMBER}",
+        rf"K-?Alpha-?2 wavelength[\s,;:=]*{_NUMBER}",
+        rf"^_diffrn_radiation_wavelength \S+ {_NUMBER}",  # cif, two lines
+    ),
+    "ratio": (
+        rf"<ratioKAlpha2KAlpha1[^>]*>{_NUMBER}",
+        rf"<WaveLengthRatio\b[^>]*Value={_NUMBER}",
+        rf"^_WLRATIO={_NUMBER}",
+        rf"Ratio K-?Alpha-?2/K-?Alpha-?1[\s,;:=]*{_NUMBER}",
+    ),
+    "wavelength": (
+        rf"^_diffrn_radiation_wavelength{_NUMBER}",
+        rf"\b(?:wavelength|lambda)\b[^\n\d.]{{0,40}}{_NUMBER}",  # comment lines, as at 11-BM
+    ),
+    "anode": (
+        rf"<anodeMaterial>\s*{_ANODE}",
+        rf"HW_XG_TARGET_NAME\s*\"{_ANODE}",
+        rf"<TargetName>\s*{_ANODE}",
+        rf"^_ANODE='?{_ANODE}",
+        rf"Anode(?: material)?[\s,;:='\"]+{_ANODE}",
+        rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:a|alpha|\\u03b1)",
+    ),
+    "monochromatic": (
+        r"MEAS_COND_XG_WAVE_TYPE \"(K_?a(?:lpha)?_?1)\"",
+        r"<WaveType>(Ka1)<",
+        r"^_diffrn_radiation_type .*(K\\a~1~)",
+    ),
+    "axis": (
+        r"<scan\b[^>]*scanAxis=\"([^\"]+)",
+        r"MEAS_SCAN_AXIS_X \"([^\"]+)",
+        r"<ScanInformation>\s*<AxisName>([^<]+)",
+        r"<ScanInformation\b[^>]*ScanName=\"([^\"]+)",
+        r"^_DRIVE='?([^'\n]+)",
+        r"Scantype: *\"([^\"]+)",  # xy of Bruker
+        r"^Scan axis *[,;:] *([^\n,;]+)",  # csv of PANalytical
+    ),
+    "other": (  # what is no angle-dispersive X-ray powder pattern
+        r"^_diffrn_radiation_(?:probe|type) .*(neutron|electron)",
+        r"^[#;!].*\b(neutron)s?\b",
+        r"^BANK .*\b(SLOG|TIME_MAP|RALF|LOG6|LPSD)\b",
+        r"^_pd_\w+_(time_of_flight|energy_\w+)\b",
+        r"^[^\d\n].*\b(time[ -]of[ -]flight|EDXRD)\b",
+        r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV)",
+        r"^[^\d\n<*]*(\bq\b *[\[(]? *(?:1/|inverse|a\^?-1|å|nm)|inverse (?:nano|ang)\w*)",
+        r"^[^\d\n<*]*\b(d[ -]?spacing|radial distance)",
+    ),
+}
+_COMPILED = {
+    what: [re.compile(one, re.IGNORECASE | re.MULTILINE) for one in several]
+    for what, several in _EXPRESSIONS.items()
+}
+#: Each is there once a scan.
+_SCANS = re.compile(r"<scan\b|^\*RAS_INT_START|^BANK +\d|^_2?(?:THETA)?(?:COUNTS|CPS)\b", re.M)
+#: Members of rasx and brml that describe a scan, and those that hold one.
+_DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml")
+_PROFILE = re.compile(r"(?:Profile\d+\.txt|RawData\d+\.xml)$")
+_POWDER_AXIS = re.compile(r"(2|two)[ _-]?theta|gonio|coupled|locked|detector", re.IGNORECASE)
+_CIF_TAGS = ("wavelength", "type", "probe")
+#: Layout of Bruker's RAW: mean, K-alpha-1, K-alpha-2 and K-beta follow each other.
+_RAW1_WAVELENGTHS, _RAW1_RANGES, _RAW4_HEADER = 616, 12, 4096
+_BETA_RATIO = (0.85, 0.93)  # K-beta over K-alpha-1, of every anode
+#: The lines of a doublet differ by less, as a fraction of the wavelength.
+_DOUBLET = 0.01
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says: its radiation (None: nothing), how many scans it holds.
+
+    complaint: why the radiation that it says cannot be, empty where it can.
+    """
+
+    radiation: Radiation | None
+    n_scans: int = 1
+    complaint: str = ""
+
+
+def read_header(content: bytes) -> Header:
+    """The header of a file. `UserError` if it says that this is no X-ray powder scan."""
+    if content.startswith(b"RAW1.01"):
+        (n_scans,) = struct.unpack_from("<i", content, _RAW1_RANGES)
+        return Header(_bruker(content, [_RAW1_WAVELENGTHS]), n_scans)
+    if content.startswith(b"RAW4"):
+        last = min(_RAW4_HEADER, len(content)) - 32
+        return Header(_bruker(content, range(last + 1)))
+    text, n_scans = _text(content)
+    found = {what: _first(several, text) for what, several in _COMPILED.items()}
+    if found["other"]:
+        raise UserError(
+            f"this is no angle-dispersive X-ray pattern ('{found['other']}'): the models know X-ray"
+            " powder patterns over 2-theta alone"
+        )
+    if found["axis"] and not _POWDER_AXIS.search(found["axis"]):
+        raise UserError(f"this is a scan of '{found['axis']}': a powder pattern is one of 2-theta")
+    try:
+        return Header(_radiation(found), n_scans)
+    except UserError as error:
+        return Header(None, n_scans, str(error))
+
+
+def as_text(content: bytes) -> str:
+    """Bytes of a text file as text, whatever its encoding."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _text(content: bytes) -> tuple[str, int]:
+    """The text that describes a measurement, and the number of scans."""
+    if content.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                members = archive.namelist()
+                parts = [archive.read(m) for m in members if _DESCRIPTION.search(m)]
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+            raise UserError(f"the archive is damaged: {error}") from None
+        return "\n".join(map(as_text, parts)), sum(bool(_PROFILE.search(m)) for m in members)
+    text = as_text(content)
+    if re.search(r"^data_\S", text, re.MULTILINE) and "_pd_" in text:
+        return _cif_text(text), 1
+    return text, max(1, len(_SCANS.findall(text)))
+
+
+def _cif_text(text: str) -> str:
+    """The tags of a CIF that matter, a line each with all values, however laid out."""
+    import gemmi
+
+    try:
+        document = gemmi.cif.read_string(text)
+    except (ValueError, RuntimeError):
+        return text
+    lines = []
+    for block in document:
+        for tag in (f"_diffrn_radiation_{what}" for what in _CIF_TAGS):
+            values = [gemmi.cif.as_string(value) for value in block.find_values(tag)]
+            lines += [" ".join([tag, *values])] if values else []
+        lines += [tag for tag in ("_pd_meas_time_of_flight",) if block.find_values(tag)]
+    return "\n".join(lines)
+
+
+def _first(expressions: list[re.Pattern], text: str) -> str | None:
+    return next((found[1].strip() for one in expressions if (found := one.search(text))), None)
+
+
+def _radiation(found: dict[str, str | None]) -> Radiation | None:
+    """The radiation that the strings found in a header mean."""
+    alpha1, alpha2, wavelength = (
+        float(found[key] or 0) for key in ("alpha1", "alpha2", "wavelength")
+    )
+    first = alpha1 or wavelength
+    if anode_of(10 * first):  # nanometres
+        first, alpha2 = 10 * first, 10 * alpha2
+    if first and abs(alpha2 / first - 1) < _DOUBLET:
+        certain = bool(found["ratio"]) or not alpha1
+        check_wavelength(first)
+        said = Radiation(first, alpha2, certain, "file")
+    elif first:
+        said = of_number(first, "file")
+    elif found["anode"]:
+        said = tube(found["anode"].title(), "file", certain=False)
+    else:
+        return None
+    is_single = found["monochromatic"] or (found["ratio"] and not float(found["ratio"]))
+    return said.alone() if is_single else said
+
+
+def _bruker(content: bytes, places: range | list[int]) -> Radiation | None:
+    """The radiation of a RAW file: four doubles at one of `places`, known by their ratio."""
+    for place in places:
+        _, alpha1, alpha2, beta = struct.unpack_from("<4d", content, place)
+        is_known = SHORTEST_ANGSTROM < alpha1 < LONGEST_ANGSTROM
+        if is_known and _BETA_RATIO[0] < beta / alpha1 < _BETA_RATIO[1]:
+            is_doublet = abs(alpha2 / alpha1 - 1) < _DOUBLET
+            return Radiation(alpha1, alpha2 if is_doublet else None, learned_from="file")
+    return None

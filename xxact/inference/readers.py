@@ -1,0 +1,103 @@
+"""Files of measured patterns: angles and counts by format, the rest from their headers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from xxact.errors import UserError
+from xxact.inference.columns import read_columns
+from xxact.inference.headers import as_text, read_header
+from xxact.inference.measured import Measured, measured_pattern
+from xxact.inference.radiation import Radiation
+
+#: How files that are not plain columns begin, or what stands in them; `geddes` reads these.
+_BYTES = (b"PK\x03\x04", b"RAW1.01", b"RAW4", b"RAW ", b"RAW2")
+_TEXTS = re.compile(
+    r"<xrdMeasurement|^\*RAS_|^_FILEVERSION|^_(?:2THETA)?(?:COUNTS|CPS)\b|^BANK +\d|^data_\S", re.M
+)
+#: A file of more bytes is no powder pattern.
+LARGEST_BYTES = 200_000_000
+#: Suffixes of files that a folder is searched for.
+SUFFIXES = frozenset(
+    {"xy", "xye", "csv", "dat", "txt", "asc", "gsas", "gsa", "gda", "xra", "fxye", "raw", "uxd"}
+    | {"brml", "ras", "rasx", "xrdml", "chi", "cif"}
+)
+#: Wavelengths of the user and of the file that differ by less, as a fraction, agree.
+_AGREE = 2e-3
+
+
+def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measured:
+    """The pattern in a file: columns of text, GSAS, UXD, RAW and brml of Bruker, ras and rasx of
+    Rigaku, xrdml, chi of FIT2D, pdCIF.
+
+    `radiation` is the user's word, which counts more than the file's. Raises `UserError`, with
+    the path, for a file that is not one scan of X-rays over 2-theta.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, and a file is expected")
+    if (size := path.stat().st_size) > LARGEST_BYTES:
+        raise UserError(f"{path} has {size / 1e6:.0f} MB: that is no powder pattern")
+    content = path.read_bytes()
+    remarks = []
+    try:
+        header = read_header(content)
+        if header.complaint and radiation is None:
+            raise UserError(f"{header.complaint}; another one can be given (--wavelength)")
+        if header.n_scans > 1:
+            raise UserError(
+                f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
+            )
+        angles, counts = _points(content, path.name)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if radiation and header.radiation and not _agree(radiation, header.radiation):
+        remarks.append(f"the file says {header.radiation}, and {radiation} was asked for and taken")
+    found = measured_pattern(str(path), angles, counts, radiation or header.radiation)
+    return Measured(
+        found.name,
+        found.two_theta_deg,
+        found.counts,
+        found.radiation,
+        (*remarks, *found.remarks),
+    )
+
+
+def find_patterns(paths: list[Path]) -> list[Path]:
+    """The files among `paths`, and those in folders among them that have a known suffix."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in sorted(path.rglob("*")) if p.suffix[1:].lower() in SUFFIXES]
+            if not inside:
+                raise UserError(f"{path} holds no file that could be a pattern")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Angles and counts in the order of the file."""
+    if not content.strip():
+        raise UserError("the file is empty")
+    is_text = not content.startswith(_BYTES)
+    if is_text and b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError("this is no format of patterns that is known")
+    is_fit2d = name.lower().endswith(".chi")
+    if is_text and not is_fit2d and not _TEXTS.search(as_text(content)):
+        return read_columns(as_text(content))
+    import geddes
+
+    try:
+        pattern = geddes.read_bytes(content, name)
+    except (ValueError, OSError) as error:
+        raise UserError(f"it cannot be read ({error})") from None
+    return np.asarray(pattern.x, dtype=np.float64), np.asarray(pattern.y, dtype=np.float64)
+
+
+def _agree(one: Radiation, other: Radiation) -> bool:
+    return abs(one.mean / other.mean - 1) < _AGREE
