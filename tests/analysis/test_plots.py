@@ -219,13 +219,13 @@ def test_wrong_patterns_are_compared_on_the_same_samples(kept, tmp_path):
 
 def test_explained_variance_of_every_pretraining_that_reports_it(whole, results):
     found = masked.explained(whole, "mini")
-    assert list(dict.fromkeys(found["label"])) == ["MXM", "contrastive + MXM"]
+    assert list(dict.fromkeys(found["label"]))[:2] == ["MXM", "contrastive + MXM"]
     one = fabricate.make("table2/pretrain_mxm")["metrics"]["final"]["test"]["objective"]
     row = found[(found["run"] == "table2/pretrain_mxm") & (found["seed"] == 0)].iloc[0]
     assert row["value"] == pytest.approx(100 * one["mxm_explained_variance"])
     other = fabricate.make("table2/pretrain_mxm") | {"run": "open/pretrain_blocks"}
     fabricate.write_result(result_path(results, "mini", other["run"], 0), other)
-    assert masked.explained(results, "mini")["label"].iloc[-1] == "open/pretrain_blocks"
+    assert "open/pretrain_blocks" in set(masked.explained(results, "mini")["label"])
 
 
 def test_a_figure_is_drawn_alone(whole, tmp_path, capsys):
