@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ CACHE_BYTES = 1 << 30
 #: Samples that are broadened together to fill the cache.
 _CACHE_BLOCK = 256
 
+#: Samples that are degraded together on a CPU, to stay in its cache.
+DEGRADED_CHUNK = 32
+
 #: Standard deviation of the Gaussian that broadens reflections, in degrees 2-theta.
 SIGMA_DEG = 0.1
 
@@ -30,7 +34,8 @@ class Batch:
 
     elements: (B, E) int64 atomic numbers, 0 where padded.
     fractions: (B, E) float32 atomic fractions, 0 where padded.
-    pattern: (B, 4250) float32 in [0, 100], or None where no pattern was asked for.
+    pattern: (B, 4250) float32 in [0, 100], or None where no pattern was asked for; NaN where a
+        degraded one was not measured.
     """
 
     elements: torch.Tensor
@@ -80,20 +85,26 @@ class DeviceStore:
         pattern: bool = True,
         sigma: float = SIGMA_DEG,
         pattern_of: torch.Tensor | np.ndarray | None = None,
+        degrade: np.ndarray | None = None,
     ) -> Batch:
         """The samples `indices` (B,), in that order.
 
         Indices on the CPU (a NumPy array or a tensor) need no wait for the device; those on
         another device are copied to the host first. `pattern=False` skips the broadening, `sigma`
         is its width in degrees 2-theta. `pattern_of` (B,) names samples whose patterns are taken
-        in place of the samples' own.
+        in place of the samples' own. `degrade`, (B, ...) from `xxact.xrd.instrument.draw`, gives
+        patterns as measured in place of clean ones, some of them NaN; what is clean of them is
+        gathered without it.
         """
         host = _on_host(indices)
         elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
         batch = Batch(elements.long(), fractions)
         if pattern and self._reflections is not None:
             source = host if pattern_of is None else _on_host(pattern_of)
-            batch.pattern = self._patterns(source, sigma)
+            if degrade is None:
+                batch.pattern = self._patterns(source, sigma)
+            else:
+                batch.pattern = self._degraded(source, degrade)
         return batch
 
     def _patterns(self, host: np.ndarray, sigma: float) -> torch.Tensor:
@@ -108,11 +119,40 @@ class DeviceStore:
                 self._cache[rows[0] : rows[-1] + 1] = self._broadened(rows, sigma)
         return self._cache.index_select(0, torch.from_numpy(host))  # (B, 4250)
 
+    @cached_property
+    def _train_rows(self) -> np.ndarray:
+        return self.store.indices("train")
+
     def _broadened(self, host: np.ndarray, sigma: float) -> torch.Tensor:
         from xxact.xrd.broadening import broaden
 
         two_theta, intensity, row = self._reflections.flat(host)
         return broaden(two_theta, intensity, row, len(host), sigma)  # (B, 4250)
+
+    def _degraded(self, host: np.ndarray, measurements: np.ndarray) -> torch.Tensor:
+        """Patterns (B, 4250) of the samples `host` (B,) as measured; never kept."""
+        size = DEGRADED_CHUNK if self.device.type == "cpu" else max(1, len(host))
+        patterns = torch.empty((len(host), N_POINTS), device=self.device)
+        for start in range(0, len(host), size):
+            part = slice(start, start + size)
+            patterns[part] = self._measured(host[part], measurements[part])
+        return patterns
+
+    def _measured(self, host: np.ndarray, measurements: np.ndarray) -> torch.Tensor:
+        """Patterns (b, 4250), in which lines of training samples are the impurities'."""
+        from xxact.xrd.degradation import degrade
+        from xxact.xrd.instrument import column
+
+        share, train = column(measurements, "impurity"), self._train_rows
+        impure = np.flatnonzero(share) if len(train) else np.arange(0)
+        place = (column(measurements, "impurity_at")[impure] * len(train)).astype(int)
+        rows = np.concatenate([host, train[np.minimum(place, len(train) - 1)]])
+        own = np.concatenate([np.arange(len(host)), impure])
+        weight = np.concatenate([np.ones(len(host), "f4"), share[impure]])
+        two_theta, intensity, row = self._reflections.flat(rows)  # (R,) each
+        own, weight = to_device(own, self.device), to_device(weight, self.device)
+        columns = two_theta, intensity * weight[row], own[row]
+        return degrade(*columns, to_device(np.ascontiguousarray(measurements), self.device))
 
 
 class _Ragged:

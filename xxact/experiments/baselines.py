@@ -63,6 +63,7 @@ class BaselineSpec(Spec):
     transfer: Literal[False] = False
     train_fraction: float = Field(1.0, gt=0, le=1)
     equal_steps: Literal[False] = False
+    degraded: Literal[False] = False
     engine: EngineSpec = EngineSpec()
 
 

@@ -41,6 +41,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="the store")
     evaluate.add_argument("--split", default="test", choices=(*reversed(SPLITS),))
     evaluate.add_argument(
+        "--patterns",
+        choices=("clean", "degraded"),
+        help="degraded: as an instrument measures them; default: as the run was trained",
+    )
+    evaluate.add_argument(
         "--predictions",
         type=Path,
         metavar="FILE.csv",
@@ -107,7 +112,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"{options.data} has no values of {', '.join(t.name for t in trained.targets)}, so"
             " that there is no score; --predictions FILE.csv writes what the run predicts"
         )
-    outputs = trained.predict(rows)
+    degraded = None if options.patterns is None else options.patterns == "degraded"
+    outputs = trained.predict(rows, degraded)
     if options.predictions is not None:
         text = io.StringIO()
         lines = predictions.table(store.ids[rows], trained.targets, outputs, true)

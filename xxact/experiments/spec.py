@@ -52,6 +52,7 @@ class Row(Spec):
     transfer: bool = False
     train_fraction: float = Field(1.0, gt=0, le=1)
     equal_steps: bool = False
+    degraded: bool = False
     epochs_factor: PositiveFloat = 1.0
     epochs: PositiveFloat | None = None
     evaluations: PositiveInt | None = None

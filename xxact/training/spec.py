@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from xxact.models.spec import ModelSpec
+from xxact.models.spec import KINDS, ModelSpec
 
 Objective = Literal["contrastive", "mxm", "contrastive+mxm", "supervised"]
 
@@ -59,6 +59,8 @@ class RunSpec(Spec):
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
     `regression_weight` multiplies the squared error of standardised values, which shares a trunk
     with a cross-entropy that is many times as large; the paper states no weight.
+    `degraded` trains and scores on patterns as instruments measure them (`xxact.xrd.instrument`),
+    each draw of a sample on another; models that read what was not measured also lose its ends.
     """
 
     reproduces: str = ""
@@ -74,6 +76,7 @@ class RunSpec(Spec):
     optimizer: OptimizerSpec = OptimizerSpec()
     regression_weight: PositiveFloat = 1.0
     mask_fraction: float = Field(0.05, gt=0, lt=1)
+    degraded: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40
     engine: EngineSpec = EngineSpec()
@@ -93,4 +96,8 @@ class RunSpec(Spec):
             raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
+        if self.degraded and (self.transfer or not self.supervised):
+            raise ValueError("degraded patterns need a supervised objective, without transfer")
+        if self.degraded and KINDS[self.model.kind].parts == ("composition",):
+            raise ValueError(f"'degraded' is of patterns, and {self.model.kind} reads none")
         return self

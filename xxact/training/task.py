@@ -27,8 +27,10 @@ from xxact.training.explained import ExplainedVariance, mean_patterns
 from xxact.training.micro_batches import MicroBatch, micro_batches_of
 from xxact.training.sampler import Slots
 from xxact.training.spec import RunSpec
+from xxact.xrd import instrument
 
-#: Seed of the masks that self-supervised objectives are evaluated with, the same for every run.
+#: Seed of the masks that self-supervised objectives are evaluated with, and of the measurements
+#: that degraded patterns are, the same for every run.
 EVALUATION_SEED = 0
 
 
@@ -54,7 +56,7 @@ class Supervised:
     ) -> None:
         self.store, self.data = store, data
         self._fixed: Tensor | None = None  # (N, ...), see `fix_features`
-        self.regression_weight = spec.regression_weight
+        self.regression_weight, self.degraded = spec.regression_weight, spec.degraded
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
@@ -86,27 +88,45 @@ class Supervised:
 
         The loss is the mean over all slots of each slot's own task's loss.
         """
+        measurements = self._measurements(engine.model, seed, len(slots.rows))
         for micro_batch in micro_batches:
-            yield partial(self._share, engine.model, slots, micro_batch, seed)
+            yield partial(self._share, engine.model, slots, micro_batch, seed, measurements)
+
+    def _measurements(self, model: nn.Module, seed: int, n: int) -> np.ndarray | None:
+        """What `n` degraded patterns are made of (n, ...), None where patterns are clean."""
+        return instrument.draw(seed, n, model.reads_unmeasured) if self.degraded else None
 
     def fix_features(self, engine: Engine) -> None:
         """Compute once what the heads read of every row: the trunk is not going to change."""
         self._fixed = evaluation.fixed_features(engine, self.data)
 
     def _features(
-        self, model: nn.Module, rows: np.ndarray, pattern_of: np.ndarray | None = None
+        self,
+        model: nn.Module,
+        rows: np.ndarray,
+        pattern_of: np.ndarray | None = None,
+        degrade: np.ndarray | None = None,
     ) -> Any:
-        """What the heads read of `rows` (B,), or of them with the patterns of `pattern_of` (B,)."""
+        """What the heads read of `rows` (B,), or of them with the patterns of `pattern_of` (B,),
+        clean or as the measurements `degrade` (B, ...) give them."""
         if self._fixed is None or pattern_of is not None:
-            return model.features(self.data.gather(rows, pattern_of=pattern_of))
+            return model.features(self.data.gather(rows, pattern_of=pattern_of, degrade=degrade))
         return self._fixed[to_device(rows, self.data.device)]
 
-    def _share(self, model: nn.Module, slots: Slots, micro_batch: MicroBatch, seed: int) -> Tensor:
+    def _share(
+        self,
+        model: nn.Module,
+        slots: Slots,
+        micro_batch: MicroBatch,
+        seed: int,
+        measurements: np.ndarray | None,
+    ) -> Tensor:
         micro_batch.seed_dropout(seed)
         own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
         tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
-        features = self._features(model, own)
+        degrade = None if measurements is None else measurements[micro_batch.slots]
+        features = self._features(model, own, degrade=degrade)
         outputs = {target.name: model.predict(features, target.name) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
@@ -122,9 +142,12 @@ class Supervised:
         """Values of `rows` (n,) in physical units or class probabilities, and the embeddings of
         those that the mask `embed` selects; with the patterns of `pattern_of` (n,) if given."""
 
+        measurements = self._measurements(engine.model, EVALUATION_SEED, len(rows))
+
         def features_of(some: slice) -> Any:
             others = None if pattern_of is None else pattern_of[some]
-            return self._features(engine.model, rows[some], others)
+            degrade = None if measurements is None else measurements[some]
+            return self._features(engine.model, rows[some], others, degrade)
 
         names = [target.name for target in self.targets]
         outputs, embedding = evaluation.forward(engine, features_of, len(rows), names, embed)

@@ -19,7 +19,9 @@ from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
 from xxact.training.loop import check_inputs
 from xxact.training.spec import RunSpec
+from xxact.training.task import EVALUATION_SEED
 from xxact.training.weights import read_weights
+from xxact.xrd import instrument
 
 
 class FinishedRun:
@@ -33,7 +35,7 @@ class FinishedRun:
         spec = RunSpec.model_validate(description["spec"])
         if not spec.supervised:
             raise UserError(f"{folder} is a pretraining ({spec.objective}): it predicts no target")
-        self.folder = folder
+        self.folder, self.degraded = folder, spec.degraded
         self.targets = [_target(content) for content in description["targets"]]
         self.standard = description["standard"]
         model = build_model(spec.model, self.targets, linear_heads=spec.transfer)
@@ -63,13 +65,26 @@ class Trained(FinishedRun):
         check_inputs(self.engine.model, store)
         self.data = DeviceStore(store, self.engine.device, xrd="xrd" in self.engine.model.uses)
 
-    def outputs_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """`outputs` of some of the store's samples."""
-        return self.outputs(lambda part: self.data.gather(rows[part]), len(rows))
+    def outputs_of(self, rows: np.ndarray, degraded: bool | None = None) -> dict[str, np.ndarray]:
+        """`outputs` of some of the store's samples.
 
-    def predict(self, rows: np.ndarray) -> evaluation.Outputs:
-        """Values (n,) in the run's units, or probabilities (n, C) of its classes."""
-        return evaluation.in_physical_units(self.outputs_of(rows), self.standard)
+        Patterns are clean or `degraded`, None: as in the run's training. Degraded ones are those
+        that every run on degraded patterns is scored on.
+        """
+        drawn = None
+        if self.degraded if degraded is None else degraded:
+            reads_unmeasured = self.engine.model.reads_unmeasured
+            drawn = instrument.draw(EVALUATION_SEED, len(rows), reads_unmeasured)
+
+        def gather(part: slice) -> Batch:
+            return self.data.gather(rows[part], degrade=None if drawn is None else drawn[part])
+
+        return self.outputs(gather, len(rows))
+
+    def predict(self, rows: np.ndarray, degraded: bool | None = None) -> evaluation.Outputs:
+        """Values (n,) in the run's units, or probabilities (n, C) of its classes, of patterns as
+        `outputs_of` takes them."""
+        return evaluation.in_physical_units(self.outputs_of(rows, degraded), self.standard)
 
     def true_values(self, target: Target) -> np.ndarray | None:
         """Values (N,) of the store's samples in the run's unit, or indices of its classes.

@@ -25,8 +25,8 @@ _SIGMA = (
     f"a number of degrees from {MIN_SIGMA_DEG:g} to {TWO_THETA_MAX_DEG:g} (narrower lines are not"
     f" resolved by steps of {TWO_THETA_STEP_DEG:g})"
 )
-_WIDTH = 6  # points that a reflection is spread over
-_BEFORE = 2  # of them before the grid point at or below it
+SPLINE_WIDTH = 6  # points that a reflection is spread over
+BEFORE = 2  # of them before the grid point at or below the reflection
 _CHUNK = 64  # samples at a time on a CPU, to stay in its cache
 _TAIL = 6.0  # standard deviations after which a Gaussian is not looked at: exp(-18) = 1.5e-8
 
@@ -102,30 +102,39 @@ def _broaden_into(
     inside = (two_theta >= TWO_THETA_MIN_DEG) & (two_theta <= TWO_THETA_MAX_DEG)  # (R,)
     place = (two_theta.double() - TWO_THETA_MIN_DEG) * (1 / TWO_THETA_STEP_DEG)  # (R,) grid steps
     place = torch.where(inside, place, 0.0)
-    below = place.floor()
-    t = (place - below).float()
     weight = torch.where(inside, intensity.float(), 0.0)
+    sticks = spread(place, weight, row, n_samples, length)  # (B, length)
 
-    pieces, points = _spline(two_theta.device)
-    spline = pieces[0]
-    for coefficient in pieces[1:]:
-        spline = torch.addcmul(coefficient, spline, t)  # (6, R)
-    index = (row * length + below.long()) + points  # (6, R)
-    sticks = torch.zeros(n_samples * length, device=two_theta.device)
-    sticks.scatter_add_(0, index.reshape(-1), (spline * weight).reshape(-1))
-
-    spectrum = torch.fft.rfft(sticks.view(n_samples, length))  # (B, length // 2 + 1)
+    spectrum = torch.fft.rfft(sticks)  # (B, length // 2 + 1)
     spectrum *= _gaussian_over_spline(length, sigma, two_theta.device)
-    smooth = torch.fft.irfft(spectrum, n=length)[:, _BEFORE : _BEFORE + N_POINTS]
+    smooth = torch.fft.irfft(spectrum, n=length)[:, BEFORE : BEFORE + N_POINTS]
     maximum = smooth.amax(dim=1, keepdim=True)  # (B, 1)
     scale = torch.where(maximum > 0, 100.0 / maximum, 0.0)
     torch.mul(smooth, scale, out=patterns).clamp_(0.0, 100.0)
 
 
+def spread(place: Tensor, weight: Tensor, row: Tensor, n_samples: int, length: int) -> Tensor:
+    """Lines of the given weights (R,) as splines on grids (n_samples, length).
+
+    place: (R,) float64 or float32, 0 to `length` - 6, in steps; 0 is the point `BEFORE`.
+    row: (R,) int64, the grid of each line, in any order.
+    """
+    below = place.floor()
+    t = (place - below).float()
+    pieces, points = _spline(place.device)
+    spline = pieces[0]
+    for coefficient in pieces[1:]:
+        spline = torch.addcmul(coefficient, spline, t)  # (6, R)
+    index = (row * length + below.long()) + points  # (6, R)
+    sticks = torch.zeros(n_samples * length, device=place.device)
+    sticks.scatter_add_(0, index.reshape(-1), (spline * weight).reshape(-1))
+    return sticks.view(n_samples, length)
+
+
 @functools.lru_cache(maxsize=64)
 def _transform_length(sigma: float) -> int:
     """Length of the transforms: the grid and a tail on each side, in factors of 2, 3 and 5."""
-    length = N_POINTS + _WIDTH + math.ceil(_TAIL * sigma / TWO_THETA_STEP_DEG)
+    length = N_POINTS + SPLINE_WIDTH + math.ceil(_TAIL * sigma / TWO_THETA_STEP_DEG)
     length += length % 2
     while _largest_factor(length) > 5:
         length += 2
@@ -144,7 +153,7 @@ def _largest_factor(number: int) -> int:
 def _spline(device: torch.device) -> tuple[Tensor, Tensor]:
     """Coefficients (6 powers, 6 points, 1) and the offsets of the points (6, 1)."""
     pieces = torch.tensor(_SPLINE, device=device).T.unsqueeze(-1) / 120
-    return pieces.contiguous(), torch.arange(_WIDTH, device=device).unsqueeze(-1)
+    return pieces.contiguous(), torch.arange(SPLINE_WIDTH, device=device).unsqueeze(-1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,4 +162,4 @@ def _gaussian_over_spline(length: int, sigma: float, device: torch.device) -> Te
     frequency = torch.arange(length // 2 + 1, dtype=torch.float64) / length  # cycles a step
     steps = sigma / TWO_THETA_STEP_DEG
     gaussian = torch.exp(-2 * (math.pi * steps * frequency) ** 2)
-    return (gaussian / torch.sinc(frequency) ** _WIDTH).float().to(device)
+    return (gaussian / torch.sinc(frequency) ** SPLINE_WIDTH).float().to(device)
