@@ -200,6 +200,16 @@ def test_runs_that_make_no_bundle(runs, bundle, tiny_store, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+def test_notes_are_in_the_card(runs, tiny_data, tmp_path, capsys):
+    words = {"data": "made up", "left_out": "none", "licence": "MIT", "limits": "tiny"}
+    notes = tmp_path / "notes.yaml"
+    notes.write_text("\n".join(f"{key}: {text}" for key, text in words.items()))
+    command = ["calibrate", str(runs / "alone"), "--data", str(tiny_data), "--notes", str(notes)]
+    assert cli.main([*command, "--out", str(tmp_path / "b")]) == 0
+    assert read_card(tmp_path / "b").notes.model_dump() == words
+    assert "pattern_only space_group: accuracy" in capsys.readouterr().out
+
+
 def test_a_damaged_card_is_named(bundle, tmp_path):
     shutil.copytree(bundle, tmp_path / "b")
     (tmp_path / "b" / "card.json").write_text('{"format": 1, "version": "0", "runs": []}')

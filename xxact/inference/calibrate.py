@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 import xxact
 from xxact.data.elements import SYMBOLS
-from xxact.data.store import Store
+from xxact.data.store import SPLITS, Store
+from xxact.data.targets import SPACE_GROUP, crystal_system_index
 from xxact.errors import UserError
-from xxact.inference.card import CARD, Card, ClassCard, RunCard, ValueCard, write_card
+from xxact.inference.card import CARD, Card, ClassCard, Notes, RunCard, ValueCard, write_card
 from xxact.inference.probabilities import (
     calibration_error,
     fit_temperatures,
@@ -33,7 +34,7 @@ FOLDERS = {True: "with_formula", False: "pattern_only"}
 
 
 def calibrate(
-    runs: Sequence[Path], store: Store, out: Path, risk: float = RISK, notes: Mapping[str, str] = {}
+    runs: Sequence[Path], store: Store, out: Path, risk: float = RISK, notes: Notes | None = None
 ) -> Card:
     """Make the bundle `out` of one or two finished runs. Raises `UserError` for runs that read no
     pattern or read the same, and if `out` holds a bundle already."""
@@ -53,7 +54,7 @@ def calibrate(
         (out / card.folder).mkdir(parents=True, exist_ok=True)
         for file in (DESCRIPTION, WEIGHTS):
             shutil.copyfile(run / file, out / card.folder / file)
-    card = Card(version=xxact.__version__, runs=tuple(cards.values()), notes=dict(notes))
+    card = Card(version=xxact.__version__, runs=tuple(cards.values()), notes=notes)
     write_card(out, card)
     return card
 
@@ -94,10 +95,8 @@ def _run_card(run: Trained, rows: np.ndarray, risk: float) -> RunCard:
 
 def _elements(store: Store) -> tuple[str, ...]:
     """Symbols of the elements that are in the training split."""
-    rows = store.indices("train")
-    offsets = store.element_offsets
-    seen = {int(z) for row in rows for z in store.element_z[offsets[row] : offsets[row + 1]]}
-    return tuple(SYMBOLS[z] for z in sorted(seen))
+    in_training = np.repeat(store.split == SPLITS["train"], np.diff(store.element_offsets))
+    return tuple(SYMBOLS[z] for z in np.unique(store.element_z[in_training]))
 
 
 def _class_cards(
@@ -109,7 +108,7 @@ def _class_cards(
     for name in after:
         labels = true.get(name)
         if labels is None:  # systems that are sums of the run's space groups
-            labels = _systems(true)
+            labels = crystal_system_index(true[SPACE_GROUP.name] + 1)
         labelled = labels >= 0
         labels = labels[labelled]
         found, raw = after[name][labelled], before[name][labelled]
@@ -127,12 +126,6 @@ def _class_cards(
             n=len(labels),
         )
     return cards
-
-
-def _systems(true: dict[str, np.ndarray]) -> np.ndarray:
-    from xxact.data.targets import SPACE_GROUP, crystal_system_index
-
-    return crystal_system_index(true[SPACE_GROUP.name] + 1)
 
 
 def _value_card(unit: str, found: np.ndarray, true: np.ndarray) -> ValueCard:

@@ -63,13 +63,22 @@ class RunCard(Spec):
     values: dict[str, ValueCard]
 
 
+class Notes(Spec):
+    """What only words can say of a bundle."""
+
+    data: str
+    left_out: str
+    licence: str
+    limits: str
+
+
 class Card(Spec):
-    """What `card.json` holds. `notes`: data, licence, limits, in words, by heading."""
+    """What `card.json` holds."""
 
     format: Literal[1] = 1
     version: str
     runs: tuple[RunCard, ...] = Field(min_length=1, max_length=2)
-    notes: dict[str, str] = Field(default_factory=dict)
+    notes: Notes | None = None
 
 
 def read_card(bundle: Path) -> Card | None:

@@ -61,6 +61,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="R",
         help="fraction of the answers given that may be wrong (default: 0.1)",
     )
+    calibrate.add_argument(
+        "--notes",
+        type=Path,
+        metavar="NOTES.yaml",
+        help="for the card: data, left_out, licence and limits, in words",
+    )
     calibrate.set_defaults(func=_calibrate)
 
 
@@ -150,9 +156,12 @@ def _table(answers: list[Answer]) -> str:
 
 def _calibrate(options: argparse.Namespace) -> int:
     from xxact.data.store import open_store
+    from xxact.experiments.spec import read_spec
     from xxact.inference.calibrate import calibrate
+    from xxact.inference.card import Notes
 
-    card = calibrate(options.runs, open_store(options.data), options.out, options.risk)
+    notes = read_spec(options.notes, Notes) if options.notes else None
+    card = calibrate(options.runs, open_store(options.data), options.out, options.risk, notes)
     for run in card.runs:
         for name, found in run.classes.items():
             print(

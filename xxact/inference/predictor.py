@@ -13,7 +13,7 @@ import torch
 from xxact.data.batches import COMPOSITION_SIZES, Batch
 from xxact.data.elements import SYMBOLS
 from xxact.data.formula import parse_formula
-from xxact.data.targets import Target
+from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.errors import UserError
 from xxact.inference.answer import Answer, Classes, Value
 from xxact.inference.card import RunCard, read_card
@@ -258,8 +258,6 @@ class _Run:
         )
 
     def _names(self, target: str) -> tuple[str, ...]:
-        from xxact.data.targets import CRYSTAL_SYSTEM
-
         own = {t.name: t.classes for t in self.finished.targets}
         return own.get(target, CRYSTAL_SYSTEM.classes)
 
