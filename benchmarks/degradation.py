@@ -3,7 +3,6 @@
 python benchmarks/degradation.py            # a batch of 128, both sides in turn
 """
 
-# ruff: noqa: E402 (numerical libraries read their number of threads when they are imported)
 from __future__ import annotations
 
 import os

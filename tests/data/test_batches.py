@@ -12,6 +12,7 @@ from xxact.data import DeviceStore
 from xxact.data.batches import COMPOSITION_SIZES, _Ragged
 from xxact.data.prepare import prepare
 from xxact.errors import UserError
+from xxact.xrd.instrument import draw
 
 
 @pytest.fixture
@@ -120,3 +121,48 @@ def test_patterns_equal_pymatgen_on_real_crystals(test_data, tmp_path):
     for row, pattern in zip(rows, patterns, strict=True):
         reference = gaussian_sum(Structure.from_str(row["cif"], fmt="cif"))
         assert np.abs(pattern - reference).max() < 0.1, row["material_id"]
+
+
+def test_degraded_patterns_follow_from_their_draws_however_a_batch_is_cut(store):
+    device_store, rows = DeviceStore(store), np.array([3, 0, 3, 59, 17] * 8)
+    measurements = draw(0, len(rows))
+    whole = device_store.gather(rows, degrade=measurements).pattern
+    assert whole.shape == (40, 4250)
+    assert torch.isnan(whole).any()
+    assert torch.equal(whole.isnan(), (whole != whole))
+    pieces = [
+        device_store.gather(rows[a:b], degrade=measurements[a:b]).pattern
+        for a, b in ((0, 7), (7, 39), (39, 40))
+    ]
+    torch.testing.assert_close(whole, torch.cat(pieces), rtol=0, atol=2e-3, equal_nan=True)
+    assert device_store._cache is None  # of which clean patterns alone are
+    uncut = device_store.gather(rows, degrade=draw(0, len(rows), cut=False)).pattern
+    assert torch.isfinite(uncut).all()
+    assert not torch.equal(uncut[0], uncut[2])  # the same sample, measured twice
+
+
+def test_an_impurity_is_a_training_sample_of_the_height_it_is_drawn_with(store):
+    from xxact.xrd.instrument import RANGES
+
+    names, train = list(RANGES), store.indices("train")
+    still = {name: range_.otherwise for name, range_ in RANGES.items()} | {
+        "caglioti_w": 0.01,
+        "size_nm": 1e6,
+        "counts": 1e12,
+        "hump_width_deg": 10.0,
+        "impurity_at": 0.5,
+    }
+    values = [[(still | {"impurity": part})[name] for name in names] for part in (0.0, 0.1)]
+    measurements = np.array(values, dtype="f4")
+    own, other = 3, train[int(0.5 * len(train))]
+    data = DeviceStore(store)
+    pure, impure = data.gather(np.array([own, own]), degrade=measurements).pattern
+    alone = data.gather(np.array([other]), degrade=measurements[:1]).pattern[0]
+    # Both patterns are scaled to 100: the share of the impurity's lines in the sum is fitted.
+    shares = np.linalg.lstsq(np.stack([pure, alone], axis=1), impure.numpy(), rcond=None)[0]
+    areas = [
+        store.intensity[slice(*store.reflection_offsets[row : row + 2])].sum()
+        / pattern.numpy().sum()
+        for row, pattern in ((own, pure), (other, alone))
+    ]
+    assert shares[1] / shares[0] == pytest.approx(0.1 * areas[1] / areas[0], rel=0.02)
