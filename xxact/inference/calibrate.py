@@ -80,6 +80,7 @@ def _run_card(run: Trained, rows: np.ndarray, risk: float) -> RunCard:
         data=run.store.name,
         data_sha256=run.store.content_sha256,
         split=SPLIT,
+        degraded=run.degraded,
         elements=_elements(run.store),
         classes=_class_cards(
             {t.name: outputs[t.name] for t in run.targets if t.is_class}, true, risk

@@ -49,13 +49,15 @@ class ValueCard(Spec):
 
 
 class RunCard(Spec):
-    """One run of a bundle, in the folder of that name. `elements` are those of its training."""
+    """One run of a bundle, in the folder of that name. `elements` are those of its training;
+    `degraded` says whether the numbers are of patterns as instruments measure them."""
 
     folder: str
     needs_formula: bool
     data: str
     data_sha256: str
     split: str
+    degraded: bool
     elements: tuple[str, ...]
     classes: dict[str, ClassCard]
     values: dict[str, ValueCard]

@@ -71,23 +71,19 @@ class Trained(FinishedRun):
         Patterns are clean or `degraded`, None: as in the run's training. Degraded ones are those
         that every run on degraded patterns is scored on.
         """
-        measured = None
+        drawn = None
         if self.degraded if degraded is None else degraded:
             reads_unmeasured = self.engine.model.reads_unmeasured
-            measured = instrument.draw(EVALUATION_SEED, len(rows), reads_unmeasured)
+            drawn = instrument.draw(EVALUATION_SEED, len(rows), reads_unmeasured)
 
         def gather(part: slice) -> Batch:
-            return self.data.gather(
-                rows[part], degrade=None if measured is None else measured[part]
-            )
+            return self.data.gather(rows[part], degrade=None if drawn is None else drawn[part])
 
         return self.outputs(gather, len(rows))
 
     def predict(self, rows: np.ndarray, degraded: bool | None = None) -> evaluation.Outputs:
-        """Values (n,) in the run's units, or probabilities (n, C) of its classes.
-
-        Patterns are clean or `degraded`, as of `outputs_of`.
-        """
+        """Values (n,) in the run's units, or probabilities (n, C) of its classes, of patterns as
+        `outputs_of` takes them."""
         return evaluation.in_physical_units(self.outputs_of(rows, degraded), self.standard)
 
     def true_values(self, target: Target) -> np.ndarray | None:
