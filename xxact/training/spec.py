@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from xxact.models.spec import ModelSpec
 
 Objective = Literal["contrastive", "mxm", "contrastive+mxm", "supervised"]
+RegressionLoss = Literal["squared", "robust_l1"]
 
 
 class Spec(BaseModel):
@@ -57,8 +58,11 @@ class RunSpec(Spec):
     on the whole of it.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
-    `regression_weight` multiplies the squared error of standardised values, which shares a trunk
-    with a cross-entropy that is many times as large; the paper states no weight.
+    `regression_loss` is of standardised values; "robust_l1" is that of CrabNet's authors, whose
+    output net alone says how sure it is. `regression_weight` multiplies it: it shares a trunk with
+    a cross-entropy that is many times as large as a squared error; the paper states no weight.
+    `fraction_jitter` is the relative standard deviation of noise on the fractions of a composition
+    in training.
     """
 
     reproduces: str = ""
@@ -72,7 +76,9 @@ class RunSpec(Spec):
     epochs: PositiveFloat
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
+    regression_loss: RegressionLoss = "squared"
     regression_weight: PositiveFloat = 1.0
+    fraction_jitter: float = Field(0.0, ge=0)
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40
@@ -91,6 +97,8 @@ class RunSpec(Spec):
             raise ValueError(f"a run with objective '{self.objective}' takes no targets")
         if not self.supervised and self.model.kind != "xxact_nn":
             raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
+        if self.regression_loss == "robust_l1" and (self.model.kind != "crabnet" or self.transfer):
+            raise ValueError("regression_loss 'robust_l1' needs the output net of crabnet")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
         return self

@@ -19,6 +19,7 @@ from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
 from xxact.errors import UserError
+from xxact.models.base import Estimate
 from xxact.objectives import Reconstruction
 from xxact.training import evaluation
 from xxact.training.contrast import Contrast, contrasts
@@ -55,6 +56,8 @@ class Supervised:
         self.store, self.data = store, data
         self._fixed: Tensor | None = None  # (N, ...), see `fix_features`
         self.regression_weight = spec.regression_weight
+        self.robust = spec.regression_loss == "robust_l1"
+        self.fraction_jitter = spec.fraction_jitter
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
@@ -94,11 +97,18 @@ class Supervised:
         self._fixed = evaluation.fixed_features(engine, self.data)
 
     def _features(
-        self, model: nn.Module, rows: np.ndarray, pattern_of: np.ndarray | None = None
+        self,
+        model: nn.Module,
+        rows: np.ndarray,
+        pattern_of: np.ndarray | None = None,
+        jitter: float = 0.0,
     ) -> Any:
         """What the heads read of `rows` (B,), or of them with the patterns of `pattern_of` (B,)."""
         if self._fixed is None or pattern_of is not None:
-            return model.features(self.data.gather(rows, pattern_of=pattern_of))
+            batch = self.data.gather(rows, pattern_of=pattern_of)
+            if jitter:
+                batch.fractions = jittered(batch.fractions, jitter)
+            return model.features(batch)
         return self._fixed[to_device(rows, self.data.device)]
 
     def _share(self, model: nn.Module, slots: Slots, micro_batch: MicroBatch, seed: int) -> Tensor:
@@ -106,11 +116,17 @@ class Supervised:
         own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
         tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
-        features = self._features(model, own)
-        outputs = {target.name: model.predict(features, target.name) for target in self.targets}
+        features = self._features(model, own, jitter=self.fraction_jitter)
+        outputs = {target.name: self._output(model, features, target) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
         return loss * (len(micro_batch) / len(slots.rows))
+
+    def _output(self, model: nn.Module, features: Any, target: Target) -> Tensor | Estimate:
+        """What the loss of a target is of."""
+        if self.robust and not target.is_class:
+            return model.estimate(features, target.name)
+        return model.predict(features, target.name)
 
     def predict(
         self,
@@ -134,6 +150,12 @@ class Supervised:
         """Metric of each target on `rows`."""
         predictions = evaluation.decided(self.predict(engine, rows)[0])
         return evaluation.score_all(self.targets, predictions, self.store, rows)
+
+
+def jittered(fractions: Tensor, deviation: float) -> Tensor:
+    """Fractions (B, E) times normal noise around 1 of that standard deviation, scaled to sum 1."""
+    noisy = (fractions * (1 + deviation * torch.randn_like(fractions))).clamp(0, 1)
+    return noisy / noisy.sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)
