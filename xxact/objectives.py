@@ -116,9 +116,7 @@ def robust_l1(estimate: Estimate, value: Tensor) -> Tensor:
     return math.sqrt(2) * error * torch.exp(-log_deviation) + log_deviation
 
 
-def slot_losses(
-    output: Tensor | Estimate, value: Tensor, regression_weight: float = 1.0
-) -> Tensor:
+def slot_losses(output: Tensor | Estimate, value: Tensor, regression_weight: float = 1.0) -> Tensor:
     """Loss (B,) of each slot: cross-entropy of logits (B, C), or `regression_weight` times the
     squared error of values (B,), or `robust_l1` of an estimate."""
     if isinstance(output, Estimate):

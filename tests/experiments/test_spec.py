@@ -148,6 +148,16 @@ def test_a_row_that_its_scale_has_no_length_for_is_named():
         resolve(row.model_copy(update={"objective": "mxm"}), scale, "row.yaml")
 
 
+def test_what_crabnets_authors_do_is_for_the_whole_of_their_model(tmp_path):
+    scale = suite.load_scale("aflow")
+    spec = resolve(suite.load_row("crabnet_check/crabnet_mat2vec"), scale, "row.yaml")
+    assert (spec.regression_loss, spec.fraction_jitter) == ("robust_l1", 0.02)
+    assert spec.model.composition.element_vectors == "mat2vec"
+    for key in ("regression_loss: robust_l1", "fraction_jitter: 0.02"):
+        with pytest.raises(UserError, match="need the model crabnet"):
+            resolve(read_row(tmp_path, f"{ROW}{key}\n"), suite.load_scale("mini"), "row.yaml")
+
+
 def test_the_scaling_rows_are_the_fractions_they_are_named_after():
     names = suite.row_names("scaling")
     assert len(names) == 2 * (7 + 2)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from xxact.errors import UserError
+
 FILE = Path(__file__).with_suffix(".npy")
 #: Of the file: a run that names these vectors is one with these numbers.
 SHA256 = "1d4cc629fb805de12a68da8e14e68a875e31ec62e51b027c29042aefef4e9cf0"
@@ -28,8 +30,8 @@ class Mat2Vec(nn.Module):
 
 
 def read_vectors() -> np.ndarray:
-    """Vectors (118, 200) float32 of atomic numbers 1 to 118; `ValueError` if the file is damaged."""
+    """Vectors (118, 200) float32 of atomic numbers 1 to 118; `UserError` if the file is damaged."""
     content = FILE.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError(f"{FILE} is damaged: install the package again")
+        raise UserError(f"{FILE} is damaged: install the package again")
     return np.load(FILE, allow_pickle=False)

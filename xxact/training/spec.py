@@ -97,8 +97,12 @@ class RunSpec(Spec):
             raise ValueError(f"a run with objective '{self.objective}' takes no targets")
         if not self.supervised and self.model.kind != "xxact_nn":
             raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
-        if self.regression_loss == "robust_l1" and (self.model.kind != "crabnet" or self.transfer):
-            raise ValueError("regression_loss 'robust_l1' needs the output net of crabnet")
+        authors = self.regression_loss == "robust_l1" or self.fraction_jitter
+        if authors and (self.model.kind != "crabnet" or self.transfer):
+            raise ValueError(
+                "regression_loss 'robust_l1' and fraction_jitter need the model crabnet, whole:"
+                " no transfer"
+            )
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
         return self
