@@ -14,7 +14,7 @@ from xxact.errors import UserError
 from xxact.training import loop
 from xxact.training.loop import Training, evaluation_steps, training_rows
 from xxact.training.signals import Stopped
-from xxact.training.task import Supervised, jittered
+from xxact.training.task import Supervised
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 OBJECTIVES = ("supervised", "contrastive", "mxm", "contrastive+mxm")
@@ -97,45 +97,15 @@ def test_training_lowers_the_loss(objective, make_spec, tiny_store, tmp_path, qu
     assert training.state.curve[-1]["train_loss"] < 0.8 * training.state.curve[0]["train_loss"]
 
 
-#: What CrabNet's authors do otherwise than the suite.
-RECIPE = {"regression_loss": "robust_l1", "fraction_jitter": 0.02}
-
-
-def test_the_recipe_of_crabnets_authors_resumes_and_learns(make_spec, tiny_store, tmp_path, quiet):
-    spec = make_spec("crabnet", targets=("band_gap",), epochs=10, **RECIPE)
-    whole = Training(spec, tiny_store, tmp_path / "whole", seed=1)
-    whole.run(quiet(tmp_path / "whole"))
-    part = Training(spec, tiny_store, tmp_path / "stopped", seed=1)
-    stop_after(part, 3)
-    with pytest.raises(Stopped):
-        part.run(quiet(part.folder))
-    rest = Training(spec, tiny_store, part.folder, seed=1)
-    rest.run(quiet(part.folder))
-    assert_same(weights(rest), weights(whole))
-    assert whole.state.curve[-1]["train_loss"] < whole.state.curve[0]["train_loss"]
-
-
-def test_fractions_are_noisy_in_training_alone(make_spec, tiny_store, tmp_path):
-    spec = make_spec("crabnet", dropout=0.0, targets=("band_gap",))
-    plain, noisy = (
-        Training(s, tiny_store, tmp_path, seed=0)
-        for s in (spec, spec.model_copy(update={"fraction_jitter": 0.02}))
-    )
-    rows = tiny_store.indices("test")
-    assert plain.task.score(plain.engine, rows) == noisy.task.score(noisy.engine, rows)
-    assert plain._step(0) != noisy._step(0)
-
-
-def test_jittered_fractions():
-    torch.manual_seed(0)
-    fractions = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]).repeat_interleave(20_000, dim=0)
-    noisy = jittered(fractions, 0.02)
-    torch.testing.assert_close(noisy.sum(dim=1), torch.ones(40_000))
-    assert not noisy[fractions == 0].any()
-    assert (noisy[20_000:, 0] == 1).all()  # alone it stays alone
-    # a (1 + e) / (a (1 + e) + b (1 + f)) with a = b = 1/2 is 1/2 + (e - f) / 4 to first order
-    assert noisy[:20_000, 0].mean().item() == pytest.approx(0.5, abs=3e-4)
-    assert noisy[:20_000, 0].std().item() == pytest.approx(0.02 * 2**0.5 / 4, rel=0.03)
+@pytest.mark.parametrize("loss", ["squared", "robust_l1"])
+def test_crabnets_authors_train_the_deviation_too(loss, make_spec, tiny_store, tmp_path):
+    spec = make_spec("crabnet", targets=("band_gap", "crystal_system"), regression_loss=loss)
+    training = Training(spec, tiny_store, tmp_path, seed=0)
+    slots = training.sampler.batch(0)
+    (share,) = training.task.losses(training.engine, slots, training.micro_batches, None, 0)
+    share().backward()
+    gradient = training.model.heads["band_gap"].output.weight.grad  # (3, width)
+    assert gradient.any(dim=1).tolist() == [True, loss == "robust_l1", True]
 
 
 def test_masked_modelling_gets_better_than_the_untrained_model(

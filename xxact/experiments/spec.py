@@ -45,7 +45,6 @@ _IN_PLACE_OF_SCALE = {
     "batch_size",
     "regression_loss",
     "regression_weight",
-    "fraction_jitter",
     "optimizer",
 }
 
@@ -73,7 +72,6 @@ class Row(Spec):
     batch_size: PositiveInt | None = None
     regression_loss: RegressionLoss | None = None
     regression_weight: PositiveFloat | None = None
-    fraction_jitter: float | None = Field(None, ge=0)
     optimizer: OptimizerSpec | None = None
 
     @model_validator(mode="after")

@@ -61,8 +61,6 @@ class RunSpec(Spec):
     `regression_loss` is of standardised values; "robust_l1" is that of CrabNet's authors, whose
     output net alone says how sure it is. `regression_weight` multiplies it: it shares a trunk with
     a cross-entropy that is many times as large as a squared error; the paper states no weight.
-    `fraction_jitter` is the relative standard deviation of noise on the fractions of a composition
-    in training.
     """
 
     reproduces: str = ""
@@ -78,7 +76,6 @@ class RunSpec(Spec):
     optimizer: OptimizerSpec = OptimizerSpec()
     regression_loss: RegressionLoss = "squared"
     regression_weight: PositiveFloat = 1.0
-    fraction_jitter: float = Field(0.0, ge=0)
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     evaluations: PositiveInt = 40
@@ -97,12 +94,8 @@ class RunSpec(Spec):
             raise ValueError(f"a run with objective '{self.objective}' takes no targets")
         if not self.supervised and self.model.kind != "xxact_nn":
             raise ValueError(f"objective '{self.objective}' needs the model xxact_nn")
-        authors = self.regression_loss == "robust_l1" or self.fraction_jitter
-        if authors and (self.model.kind != "crabnet" or self.transfer):
-            raise ValueError(
-                "regression_loss 'robust_l1' and fraction_jitter need the model crabnet, whole:"
-                " no transfer"
-            )
+        if self.regression_loss == "robust_l1" and (self.model.kind != "crabnet" or self.transfer):
+            raise ValueError("regression_loss 'robust_l1' needs the output net of crabnet")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
         return self

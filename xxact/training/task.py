@@ -57,7 +57,6 @@ class Supervised:
         self._fixed: Tensor | None = None  # (N, ...), see `fix_features`
         self.regression_weight = spec.regression_weight
         self.robust = spec.regression_loss == "robust_l1"
-        self.fraction_jitter = spec.fraction_jitter
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
@@ -97,18 +96,11 @@ class Supervised:
         self._fixed = evaluation.fixed_features(engine, self.data)
 
     def _features(
-        self,
-        model: nn.Module,
-        rows: np.ndarray,
-        pattern_of: np.ndarray | None = None,
-        jitter: float = 0.0,
+        self, model: nn.Module, rows: np.ndarray, pattern_of: np.ndarray | None = None
     ) -> Any:
         """What the heads read of `rows` (B,), or of them with the patterns of `pattern_of` (B,)."""
         if self._fixed is None or pattern_of is not None:
-            batch = self.data.gather(rows, pattern_of=pattern_of)
-            if jitter:
-                batch.fractions = jittered(batch.fractions, jitter)
-            return model.features(batch)
+            return model.features(self.data.gather(rows, pattern_of=pattern_of))
         return self._fixed[to_device(rows, self.data.device)]
 
     def _share(self, model: nn.Module, slots: Slots, micro_batch: MicroBatch, seed: int) -> Tensor:
@@ -116,7 +108,7 @@ class Supervised:
         own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
         tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
-        features = self._features(model, own, jitter=self.fraction_jitter)
+        features = self._features(model, own)
         outputs = {target.name: self._output(model, features, target) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
@@ -150,12 +142,6 @@ class Supervised:
         """Metric of each target on `rows`."""
         predictions = evaluation.decided(self.predict(engine, rows)[0])
         return evaluation.score_all(self.targets, predictions, self.store, rows)
-
-
-def jittered(fractions: Tensor, deviation: float) -> Tensor:
-    """Fractions (B, E) times normal noise around 1 of that standard deviation, scaled to sum 1."""
-    noisy = (fractions * (1 + deviation * torch.randn_like(fractions))).clamp(0, 1)
-    return noisy / noisy.sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)
