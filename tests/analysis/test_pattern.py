@@ -28,6 +28,7 @@ def _frame(true, predicted, formula, seed=0, **columns):
         "permuted_formula": np.nan,
         "formula": formula,
         "formula_in_training": True,
+        "origin": "",
         "n_polymorphs": 2,
     }
     return pd.DataFrame(base | columns)
@@ -112,6 +113,7 @@ def test_errors_of_parts_by_hand(energies):
                 [0, 0, 0, 1],
                 formula_in_training=[True, True, True, False],
                 n_polymorphs=[3, 3, 3, 1],
+                origin=["", "here", "here", ""],
                 permuted_any=[0.2, 0.3, 1.0, 5.1],
                 permuted_formula=[0.4, 0.3, 1.0, np.nan],
             )
@@ -122,6 +124,7 @@ def test_errors_of_parts_by_hand(energies):
         "floor": (0.0795, 500),
         "seen": ((0.1 + 0.2 + 0.0) / 3, 3),
         "unseen": (0.5, 1),
+        "origin_here": ((0.2 + 0.0) / 2, 2),
         "polymorphs_1": (0.5, 1),
         "polymorphs_3": (0.1, 3),
         "permuted_any": ((0.2 + 0.0 + 0.0 + 0.1) / 4, 4),

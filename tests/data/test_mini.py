@@ -42,6 +42,8 @@ def test_mini_is_prepared_from_the_package(store, rows):
     assert store.n == len(rows) == 19_214
     assert store.manifest["failures"] == {}
     assert {"formation_energy_per_atom", "band_gap"} <= set(store.targets)
+    sources = np.array(store.targets["energy_source"].classes)[store.values("energy_source")]
+    assert Counter(sources) == Counter(row["energy_source"] for row in rows)
     assert np.isfinite(store.values("formation_energy_per_atom")).all()
 
 

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from tests.experiments.rescored import check_result
 from tests.training import processes
 from tests.training.conftest import make_spec  # noqa: F401 (a fixture)
 from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.execute import execute
+from xxact.experiments.predictions import read
 from xxact.experiments.result import read_result
 from xxact.experiments.suite import Run
 
@@ -54,6 +56,16 @@ def test_two_processes_write_one_result_with_the_numbers_of_one(runs):
     assert two["embedding"]["ids"] == one["embedding"]["ids"]
     assert two["spec"] == one["spec"]
     assert two["data"] == one["data"]
+
+
+def test_every_score_follows_from_the_predictions(runs):
+    for run in runs[:2]:
+        result = json.loads(run.result_path.read_text())
+        kept = read(run.predictions_path)
+        check_result(result, kept)
+        assert set(result["metrics"]) == {"final", "selected", "best_on_test"}
+        steps = {entry["step"] for entry in result["curve"]}
+        assert len(steps) > 2
 
 
 def test_two_processes_leave_the_files_of_one(runs):

@@ -19,6 +19,7 @@ STORE = SimpleNamespace(
     ids=np.array([f"id{k}".encode() for k in range(8)]),
     formula_keys=lambda: FORMULA,
     values=TRUE.__getitem__,
+    targets={},
 )
 TEST, TRAIN = np.array([0, 1, 2, 3]), np.array([4, 6, 7])
 
@@ -46,6 +47,18 @@ def test_columns_of_the_samples(content):
     assert content["formula"].tolist() == [5, 3, 5, 9]
     assert content["formula_in_training"].tolist() == [False, True, False, False]
     assert content["n_polymorphs"].tolist() == [3, 3, 3, 1]
+
+
+def test_where_values_come_from_is_kept_if_the_store_says_it():
+    energy = Target("formation_energy_per_atom", "eV/atom")
+    origin = Target("energy_source", classes=("here", "there"))
+    values = {energy.name: TRUE["energy"], origin.name: np.array([0, 1, -1, 1, 0, 0, 0, 0])}
+    store = SimpleNamespace(
+        **{**vars(STORE), "values": values.__getitem__, "targets": {origin.name: origin}}
+    )
+    outputs = {energy.name: np.zeros(4)}
+    content = predictions.collect(store, TEST, TRAIN, [energy], outputs)
+    assert content[f"{energy.name}.origin"].tolist() == [b"here", b"there", b"", b"there"]
 
 
 def test_permuted_patterns_are_those_of_other_samples(content):

@@ -14,6 +14,7 @@ from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.baselines import BaselineSpec
 from xxact.experiments.spec import Row, Scale, read_spec, resolve
+from xxact.training.spec import OptimizerSpec
 
 #: Tables that have a scale of their own, which has no other.
 BENCHMARKS = {"crabnet_check": "aflow"}
@@ -125,8 +126,23 @@ def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
     path = tmp_path / "scale.yaml"
     path.write_text(text + "\n")
     assert isinstance(read_spec(path, Scale).optimizer.peak_lr, float)
-    path.write_text(text.replace("peak_lr:", "start_lr: 5e-7\n  peak_lr:"))
+    path.write_text(text.replace("  peak_lr:", "  start_lr: 5e-7\n  peak_lr:", 1))
     assert read_spec(path, Scale).optimizer.start_lr == 5e-7
+
+
+def test_a_scale_gives_a_model_settings_of_its_own_and_a_row_has_the_last_word(tmp_path):
+    path = tmp_path / "scale.yaml"
+    text = (suite.EXPERIMENTS / "scales" / "paper.yaml").read_text()
+    path.write_text(text + "optimizer_of: {crabnet: {peak_lr: 1e-3, weight_decay: 0}}\n")
+    scale, row = read_spec(path, Scale), suite.load_row("table1/crabnet_energy")
+    own = resolve(row, scale, "").optimizer
+    assert (own.peak_lr, own.weight_decay, own.final_lr) == (1e-3, 0, 1e-7)
+    assert resolve(suite.load_row("table2/none"), scale, "").optimizer.peak_lr == 5e-4
+    last = resolve(row.model_copy(update={"optimizer": OptimizerSpec(peak_lr=2e-3)}), scale, "")
+    assert (last.optimizer.peak_lr, last.optimizer.weight_decay) == (2e-3, 0)
+    path.write_text(text + "optimizer_of: {crabnt: {peak_lr: 1e-3}}\n")
+    with pytest.raises(UserError, match=r"'crabnt', which is none \(did you mean 'crabnet'"):
+        read_spec(path, Scale)
 
 
 def test_unknown_rows_scales_and_models_are_named(tmp_path):

@@ -37,7 +37,7 @@ def train(world, store, spec, init=None) -> dict:
     losses = [float(world.sum(training._step(step))) for step in range(STEPS)]
     optimizer = training.engine.state()["optimizer"]
     assert optimizer.pop("steps") == STEPS
-    scores = training.task.score(training.engine, store.indices("train"))
+    scores = training.task.evaluate(training.engine, store.indices("train"))[0]
     return {"losses": losses, "scores": scores, **optimizer}
 
 

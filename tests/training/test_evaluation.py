@@ -11,7 +11,7 @@ from sklearn.metrics import (
 )
 
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, Target
-from xxact.training import evaluation, summary
+from xxact.training import evaluation
 
 ENERGY = Target("formation_energy_per_atom", "eV/atom")
 
@@ -83,20 +83,3 @@ def test_crystals_of_one_system_have_no_silhouettes(tiny_store):
     found = evaluation.summarise_embedding(tiny_store, rows, embedding)
     assert found["silhouette"] == {"embedding": {}, "projection": {}}
     assert np.shape(found["pca"]) == (len(rows), 2)
-
-
-def entry(step, energy, accuracy):
-    scores = {
-        "formation_energy_per_atom": {"mae_mev_per_atom": energy, "n": 10},
-        "crystal_system": {"accuracy_percent": accuracy, "n": 10},
-    }
-    return {"step": step, "validation": scores, "test": scores}
-
-
-def test_selection_and_best_on_test():
-    curve = [entry(1, 100.0, 90.0), entry(2, 90.0, 80.0), entry(3, 95.0, 91.0)]
-    targets = [ENERGY, CRYSTAL_SYSTEM]
-    assert summary.select_on_validation(curve, targets)["step"] == 3  # 95 * 9 is the smallest
-    best = summary.best_on_test(curve, targets)
-    assert best["formation_energy_per_atom"]["mae_mev_per_atom"] == 90.0
-    assert best["crystal_system"]["accuracy_percent"] == 91.0

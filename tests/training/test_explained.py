@@ -33,7 +33,7 @@ def test_scores_of_a_pretraining(objective, micro_batch, make_spec, tiny_store, 
     spec = make_spec(objective=objective, engine={"micro_batch": micro_batch})
     training = Training(spec, tiny_store, tmp_path, seed=0)
     task, rows = training.task, tiny_store.indices("validation")
-    scores = task.score(training.engine, rows)["objective"]
+    scores = task.evaluate(training.engine, rows)[0]["objective"]
 
     def patterns(rows):
         return task.data.gather(rows).pattern.double().numpy().reshape(-1, 17, 250)
@@ -53,7 +53,7 @@ def test_scores_of_a_pretraining(objective, micro_batch, make_spec, tiny_store, 
 
 def test_contrastive_pretraining_explains_nothing(make_spec, tiny_store, tmp_path):
     training = Training(make_spec(objective="contrastive"), tiny_store, tmp_path, seed=0)
-    scores = training.task.score(training.engine, tiny_store.indices("test"))["objective"]
+    scores = training.task.evaluate(training.engine, tiny_store.indices("test"))[0]["objective"]
     assert scores.keys() == {"loss", "contrastive", "n"}
 
 

@@ -62,6 +62,9 @@ def test_a_resumed_run_gives_the_weights_and_curve_of_an_uninterrupted_one(
     rest.run(quiet(folder))
     assert_same(weights(whole), weights(rest))
     assert rest.state.curve == whole.state.curve
+    assert rest.state.kept.keys() == whole.state.kept.keys()
+    for reading, kept in whole.state.kept.items():
+        assert_same(rest.state.kept[reading], kept)
     assert rest.state.restarts == 2
 
 
@@ -115,9 +118,9 @@ def test_masked_modelling_gets_better_than_the_untrained_model(
     spec = make_spec(objective="mxm", epochs=20, optimizer={"peak_lr": 2e-2})
     training = Training(spec, tiny_store, tmp_path, seed=0)
     rows = tiny_store.indices("train")
-    before = training.task.score(training.engine, rows)["objective"]["mxm"]
+    before = training.task.evaluate(training.engine, rows)[0]["objective"]["mxm"]
     training.run(quiet(tmp_path))
-    assert training.task.score(training.engine, rows)["objective"]["mxm"] < 0.99 * before
+    assert training.task.evaluate(training.engine, rows)[0]["objective"]["mxm"] < 0.99 * before
 
 
 def test_what_an_objective_does_not_use_stays_as_it_was(make_spec, tiny_store, tmp_path):

@@ -191,12 +191,13 @@ def load_predictions(
     index of a class; samples without a label are left out. permuted_any, permuted_formula: the
     prediction with the pattern of another test sample, or of another crystal of the same formula;
     NaN where there is none. formula: a number a formula; formula_in_training: whether a training
-    sample has it; n_polymorphs: samples of the data set that have it.
+    sample has it; n_polymorphs: samples of the data set that have it. origin: where the true
+    value comes from, "" where that is not known.
     """
     import pandas as pd
 
     samples = ("formula", "formula_in_training", "n_polymorphs")
-    columns = [*KEYS, "target", "id", *PREDICTED, *samples, *ORIGIN]
+    columns = [*KEYS, "target", "id", *PREDICTED, "origin", *samples, *ORIGIN]
     frames = [
         frame.assign(**_of(result))
         for result in _results(root, scale)
@@ -302,4 +303,5 @@ def _predictions(
             values = arrays.get(f"{target}.{name}", np.full(len(frame), np.nan))
             known = values >= 0 if values.dtype.kind == "i" else np.isfinite(values)
             frame[name] = np.where(known, values.astype(np.float64), np.nan)
+        frame["origin"] = np.char.decode(arrays.get(f"{target}.origin", np.full(len(ids), b"")))
         yield frame[frame["true"].notna()]

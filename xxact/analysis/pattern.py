@@ -120,11 +120,13 @@ def quantities(found: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
 def _errors(found: pd.DataFrame) -> list[pd.DataFrame]:
     """Mean absolute errors of parts of the test samples: rows (run, seed) with value and n."""
     seen, count = found["formula_in_training"].astype(bool), found["n_polymorphs"]
+    origin = found["origin"]
     predicted, swapped = found["predicted"], found["permuted_formula"]
     parts = {
         "seen": predicted.where(seen),
         "unseen": predicted.where(~seen),
         **{f"polymorphs_{a}": predicted.where(count.between(a, b)) for a, b in POLYMORPHS},
+        **{f"origin_{name}": predicted.where(origin == name) for name in set(origin) - {""}},
         "permuted_any": found["permuted_any"],
         "with_polymorphs": predicted.where(count > 1),
         "permuted_formula": swapped,

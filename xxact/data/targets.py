@@ -80,6 +80,8 @@ CRYSTAL_SYSTEM = Target("crystal_system", classes=CRYSTAL_SYSTEMS)
 SPACE_GROUP = Target("space_group", classes=tuple(str(n) for n in range(1, 231)))
 
 #: Units of the regression targets that the suite's own data sets hold.
+#: Classes that say where the values of a target come from, where a store has them.
+ORIGINS = {"formation_energy_per_atom": "energy_source"}
 UNITS = {"formation_energy_per_atom": "eV/atom", "band_gap": "eV", "bulk_modulus": "GPa"}
 
 

@@ -107,7 +107,7 @@ def _warn_of_few_steps(training: Any) -> None:
 
 
 def _predictions(training: Any, outputs: predictions.Outputs) -> dict[str, Any]:
-    """Predictions of a supervised training's last weights on the test split."""
+    """Predictions of a supervised training on the test split; `outputs` are of its last weights."""
 
     def with_patterns_of(rows: Any, others: Any) -> predictions.Outputs:
         return training.task.predict(training.engine, rows, pattern_of=others)[0]
@@ -120,6 +120,10 @@ def _predictions(training: Any, outputs: predictions.Outputs) -> dict[str, Any]:
         training.task.targets,
         outputs,
         with_patterns_of if both else None,
+        {
+            reading: {name: values.numpy() for name, values in kept.items()}
+            for reading, kept in training.state.kept.items()
+        },
     )
 
 

@@ -6,6 +6,9 @@
     T.true               f4|i2   (n,)    in the target's unit, NaN without label; classes: index, -1
     T.predicted          f4|i2   (n,)
     T.probability        f2      (n, C)  of classes
+    T.origin             S       (n,)    where the true value comes from, of `targets.ORIGINS`
+    T.selected           f4|i2   (n,)    predicted by the weights that are best on validation
+    T.best_on_test       f4|i2   (n,)    by those that are best on these samples, as in the paper
     T.permuted_any       f4|i2   (n,)    predicted with the pattern of another of these samples
     T.permuted_formula   f4|i2   (n,)    with that of another crystal of the store of the same
                                          formula; NaN or -1 where there is none
@@ -13,6 +16,7 @@
     formula_in_training  bool    (n,)    whether a training sample has that formula
     n_polymorphs         i2      (n,)    samples of the store that have it
 
+All but `selected` and `best_on_test`, which models that are trained have, are of the last weights.
 The permuted ones are those of models that read composition and pattern: what is left of a model's
 knowledge when the pattern says nothing of the sample, or tells no polymorph from another.
 """
@@ -22,14 +26,14 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xxact.data.store import Store
-from xxact.data.targets import Target
+from xxact.data.targets import ORIGINS, Target
 from xxact.errors import UserError
 from xxact.files import write_atomically
 
@@ -47,8 +51,11 @@ def collect(
     targets: Sequence[Target],
     outputs: Outputs,
     predict_with_patterns_of: Callable[[np.ndarray, np.ndarray], Outputs] | None = None,
+    readings: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The content of the file, from the `outputs` of a model for `rows` (n,).
+
+    `readings` are what its earlier weights predicted (n,), by reading and target.
 
     `predict_with_patterns_of` gives its outputs for some rows with the patterns of others; None of
     a model that does not read both.
@@ -60,8 +67,14 @@ def collect(
         output = outputs[target.name]
         content[f"{target.name}.true"] = _stored(target, store.values(target.name)[rows])
         content[f"{target.name}.predicted"] = _stored(target, output)
+        if (origin := store.targets.get(ORIGINS.get(target.name))) is not None:
+            names = np.array([*origin.classes, ""]).astype(bytes)  # the last is: not known, -1
+            content[f"{target.name}.origin"] = names[store.values(origin.name)[rows]]
         if target.is_class:
             content[f"{target.name}.probability"] = output.astype(np.float16)
+        for reading, predicted in (readings or {}).items():
+            if target.name in predicted:
+                content[f"{target.name}.{reading}"] = _stored(target, predicted[target.name])
     if predict_with_patterns_of is not None:
         partners = {
             "permuted_any": another_of(rows),

@@ -93,7 +93,8 @@ class Scale(Spec):
 
     Evaluations of a training are a multiple of 20, so that one falls on 5, 15 and 25 % of it. A
     scale without a phase has no row of that kind. `train_samples` is the size of the training
-    part, for the plan of a machine that does not hold the data.
+    part, for the plan of a machine that does not hold the data. `optimizer_of` says, model by
+    model, what takes the place of keys of `optimizer`.
     """
 
     description: str
@@ -107,9 +108,18 @@ class Scale(Spec):
     transfer: Phase | None = None
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
+    optimizer_of: dict[str, OptimizerSpec] = Field({})
     regression_weight: PositiveFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     engine: EngineSpec = EngineSpec()
+
+    @model_validator(mode="after")
+    def _optimizer_of_known_models(self) -> Scale:
+        for name in self.optimizer_of:
+            if name not in self.models:
+                close = _did_you_mean(name, self.models)
+                raise ValueError(f"optimizer_of names the model '{name}', which is none{close}")
+        return self
 
 
 def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
@@ -140,6 +150,8 @@ def resolve(row: Row, scale: Scale, where: str) -> RunSpec | BaselineSpec:
         )
     length = {"epochs": phase.epochs * row.epochs_factor, "evaluations": phase.evaluations}
     settings = length | scale.model_dump(include=_FROM_SCALE)
+    if row.model in scale.optimizer_of:
+        settings["optimizer"] |= scale.optimizer_of[row.model].model_dump(exclude_unset=True)
     if "optimizer" in own:
         own["optimizer"] = settings["optimizer"] | own["optimizer"]
     return _validated(RunSpec, shared | settings | own, where)

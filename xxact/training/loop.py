@@ -24,7 +24,7 @@ from xxact.data.targets import Target
 from xxact.errors import UserError
 from xxact.models import build_model
 from xxact.models.base import Model
-from xxact.training import checkpoint, identity
+from xxact.training import checkpoint, identity, readings
 from xxact.training.distributed import World, pick_device
 from xxact.training.engine import make_engine
 from xxact.training.micro_batches import MicroBatch, micro_batches_of
@@ -54,6 +54,8 @@ class State:
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
+    #: Predictions (n,) for the test split by reading (`xxact.training.readings`) and target.
+    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def training_rows(store: Store, fraction: float, seed: int) -> np.ndarray:
@@ -299,8 +301,10 @@ class Training:
         """Add an entry to the learning curve."""
         state = self.state
         splits = {split: self.store.indices(split) for split in EVALUATED_SPLITS}
-        scores = {
-            split: self.task.score(self.engine, rows) for split, rows in splits.items() if len(rows)
+        found = {
+            split: self.task.evaluate(self.engine, rows)
+            for split, rows in splits.items()
+            if len(rows)
         }
         entry = {
             "step": state.step,
@@ -308,5 +312,10 @@ class Training:
             "epoch": state.step / self.sampler.steps_per_epoch,
             "train_loss": state.loss_sum / state.loss_steps,
         }
-        state.curve.append(entry | scores)
+        state.curve.append(entry | {split: scores for split, (scores, _) in found.items()})
+        _, predictions = found.get("test", ({}, {}))
+        if predictions:
+            latest = readings.kept_of_last(state.curve, self.task.targets, predictions)
+            for reading, values in latest.items():
+                state.kept.setdefault(reading, {}).update(values)
         state.loss_sum, state.loss_steps = 0.0, 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from xxact.data.store import Store
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
-from xxact.training import evaluation
+from xxact.training import evaluation, readings
 from xxact.training.loop import EVALUATED_SPLITS, Training
 from xxact.training.task import Supervised
 
@@ -19,7 +18,7 @@ Scores = dict[str, dict[str, Any]]
 def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
     """Metrics, learning curve and, of a supervised run, scores by class, element and embedding;
     and the outputs for the test split that they are of, none of other runs."""
-    curve = training.state.curve
+    curve, targets = training.state.curve, training.task.targets
     splits = [split for split in EVALUATED_SPLITS if split in curve[-1]]
     metrics: dict[str, Any] = {"final": {split: curve[-1][split] for split in splits}}
     summary = {"curve": curve, "metrics": metrics}
@@ -27,47 +26,19 @@ def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
         return summary, {}
     outputs: evaluation.Outputs = {}
     if "validation" in splits:
-        metrics["selected"] = select_on_validation(curve, training.task.targets)
+        chosen = readings.select_on_validation(curve, targets)
+        metrics["selected"] = {"step": chosen["step"], "criterion": readings.CRITERION} | {
+            split: chosen[split] for split in splits
+        }
     if "test" in splits:
-        metrics["best_on_test"] = best_on_test(curve, training.task.targets)
+        best = {target.name: readings.best_on_test(curve, target) for target in targets}
+        metrics["best_on_test"] = {
+            name: entry["test"][name] for name, entry in best.items() if entry is not None
+        }
         details, unseen, outputs = _test_details(training)
         metrics["final"] |= unseen
         summary |= details
     return summary, outputs
-
-
-def select_on_validation(curve: list[dict[str, Any]], targets: list[Target]) -> dict[str, Any]:
-    """Scores at the evaluation whose validation errors have the smallest geometric mean.
-
-    The error of a class target is 100 % less its accuracy, so that targets of different units
-    weigh the same.
-    """
-
-    def error(entry: dict[str, Any]) -> float:
-        total = 0.0
-        for target in targets:
-            value = entry["validation"][target.name][target.metric]
-            if value is None:
-                continue
-            total += math.log(max(100 - value if target.is_class else value, 1e-9))
-        return total
-
-    best = min(curve, key=error)
-    kept = {split: best[split] for split in ("validation", "test") if split in best}
-    criterion = "smallest geometric mean of the validation errors"
-    return {"step": best["step"], "criterion": criterion} | kept
-
-
-def best_on_test(curve: list[dict[str, Any]], targets: list[Target]) -> Scores:
-    """The best test score of each target over the whole curve: the paper's reading of "best"."""
-    best = {}
-    for target in targets:
-        scores = [entry["test"][target.name] for entry in curve]
-        scores = [score for score in scores if score[target.metric] is not None]
-        if scores:
-            pick = max if target.higher_is_better else min
-            best[target.name] = pick(scores, key=lambda score: score[target.metric])
-    return best
 
 
 def _test_details(

@@ -138,10 +138,12 @@ class Supervised:
         outputs, embedding = evaluation.forward(engine, features_of, len(rows), names, embed)
         return evaluation.in_physical_units(outputs, self.standard), embedding
 
-    def score(self, engine: Engine, rows: np.ndarray) -> dict[str, dict[str, Any]]:
-        """Metric of each target on `rows`."""
+    def evaluate(
+        self, engine: Engine, rows: np.ndarray
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
+        """Metric of each target on `rows` (n,), and the predictions (n,) that it is of."""
         predictions = evaluation.decided(self.predict(engine, rows)[0])
-        return evaluation.score_all(self.targets, predictions, self.store, rows)
+        return evaluation.score_all(self.targets, predictions, self.store, rows), predictions
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,11 @@ class SelfSupervised:
         return mean_patterns(self.data, self.rows_by_task[0])
 
     @torch.no_grad()
-    def score(self, engine: Engine, rows: np.ndarray) -> dict[str, dict[str, Any]]:
-        """Mean of each term over batches of `rows`, with masks that are always the same.
+    def evaluate(
+        self, engine: Engine, rows: np.ndarray
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
+        """Mean of each term over batches of `rows`, with masks that are always the same; there are
+        no predictions.
 
         Masked modelling also has the part of the variance around the mean training pattern that
         it explains, of intensities and of their square roots.
@@ -230,7 +235,7 @@ class SelfSupervised:
                 sums[name] = sums.get(name, 0.0) + value
         if explained is not None:
             sums |= explained.scores(world)
-        return {"objective": sums | {"n": len(rows)}}
+        return {"objective": sums | {"n": len(rows)}}, {}
 
     def _shares(
         self,

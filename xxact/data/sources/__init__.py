@@ -17,7 +17,7 @@ _MADE_BY = {
     "cifs": ("cif_folder", "cif_source"),
     "json": ("json_files", "json_source"),
     "alexandria": ("json_files", "alexandria_source"),
-    "mini": ("csv_files", "csv_source"),
+    "mini": ("csv_files", "mini_source"),
 }
 SOURCES = tuple(_MADE_BY)
 

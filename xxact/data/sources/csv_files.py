@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from xxact.data.cif.reader import read_cif
 from xxact.data.sources.source import (
+    CLASS,
     Columns,
     Input,
     RawRow,
@@ -27,7 +28,7 @@ from xxact.data.sources.source import (
 )
 from xxact.data.sources.table import Table, column_index
 from xxact.data.sources.text import check_encoding
-from xxact.data.targets import UNITS
+from xxact.data.targets import ORIGINS, UNITS
 from xxact.errors import UserError
 from xxact.xrd.crystal import Crystal
 
@@ -143,6 +144,12 @@ def csv_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
         )
     space_group = space_group_column(headers, columns)
     return CsvSource(kind, targets, identifier, content, space_group)
+
+
+def mini_source(inputs: Sequence[Input], columns: Columns) -> CsvSource:
+    """The source for the embedded file, with what it says of where its energies come from."""
+    origin = ORIGINS["formation_energy_per_atom"]
+    return csv_source(inputs, replace(columns, targets=(TargetColumn(origin, CLASS, origin),)))
 
 
 def read_headers(
