@@ -21,7 +21,7 @@ OBJECTIVES = ("supervised", "contrastive", "mxm", "contrastive+mxm")
 
 
 class Estimate(NamedTuple):
-    """Standardised values and the logarithm of the standard deviation that is expected of them."""
+    """Standardised values, and the logarithm of the standard deviation expected of their errors."""
 
     value: Tensor  # (B,)
     log_deviation: Tensor  # (B,)
