@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import laplace
 
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.models import CompositionSpec, FusionSpec, ModelSpec, XRDSpec, build_model
+from xxact.models.base import Estimate
 from xxact.objectives import (
     contrastive_gradients,
     contrastive_loss,
@@ -17,6 +19,7 @@ from xxact.objectives import (
     multi_target_loss,
     mxm_loss,
     pretraining_loss,
+    robust_l1,
     slot_losses,
     with_gradients,
 )
@@ -143,6 +146,33 @@ def test_regression_and_classes():
     label = torch.tensor([1, 2])
     want = -(-1.0 - math.log(math.exp(0.2) + math.exp(-1) + math.exp(3)) + math.log(1 / 3)) / 2
     assert slot_losses(logits, label).mean().item() == pytest.approx(want, rel=1e-6)
+
+
+def test_robust_l1_is_the_likelihood_of_laplaces_distribution(generator):
+    value, mean, log_deviation = torch.randn(3, 8, generator=generator).double()
+    got = robust_l1(Estimate(mean, log_deviation), value)
+    scale = np.exp(log_deviation.numpy()) / math.sqrt(2)  # whose standard deviation is sqrt(2) b
+    want = -laplace.logpdf(value.numpy(), mean.numpy(), scale) - math.log(2) / 2
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-5)
+    # Half a unit off, where a whole one is expected, and off by nothing where e is.
+    sure = Estimate(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]))
+    assert robust_l1(sure, torch.tensor([0.5, 2.0])).tolist() == pytest.approx([0.5**0.5, 1.0])
+
+
+def test_robust_l1_takes_the_place_of_the_squared_error(generator):
+    mean, log_deviation = torch.randn(2, 3, generator=generator).requires_grad_()
+    logits = torch.randn(3, 7, generator=generator)
+    values = {"band_gap": torch.tensor([0.5, math.nan, 2.0]), "phase": torch.tensor([-1, 4, -1])}
+    outputs = {"band_gap": Estimate(mean, log_deviation), "phase": logits}
+    loss = multi_target_loss(outputs, values, torch.tensor([0, 1, 0]), 10.0)
+    want = slot_losses(logits[1:2], values["phase"][1:2]).item()
+    for i in (0, 2):
+        error = abs(mean[i].item() - values["band_gap"][i].item())
+        spread = log_deviation[i].item()
+        want += 10 * (math.sqrt(2) * error * math.exp(-spread) + spread)
+    assert loss.item() == pytest.approx(want / 3, rel=1e-5)
+    gradients = torch.autograd.grad(loss, (mean, log_deviation))
+    assert all(gradient.isfinite().all() and gradient[1] == 0 for gradient in gradients)
 
 
 @pytest.mark.parametrize("weight", [1.0, 10.0])

@@ -6,6 +6,7 @@ says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xxact.models.base import outside_autocast
+from xxact.models.base import Estimate, outside_autocast
 from xxact.models.layers import choose
 
 if TYPE_CHECKING:
@@ -105,16 +106,29 @@ def mxm_loss(prediction: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
     return ((error * weight).sum(dim=1) / weight.sum(dim=1)).mean()
 
 
-def slot_losses(output: Tensor, value: Tensor, regression_weight: float = 1.0) -> Tensor:
-    """Loss (B,) of each slot: cross-entropy of logits (B, C), or of values (B,) the squared error
-    times `regression_weight`."""
+def robust_l1(estimate: Estimate, value: Tensor) -> Tensor:
+    """Negative log-likelihood (B,) of `value` (B,), each drawn from a Laplace distribution.
+
+    It has the mean and the standard deviation that `estimate` says; the constant log(2) / 2 is left
+    out. CrabNet's authors train with it (Wang et al. 2021, as Roost's do).
+    """
+    error = (estimate.value.float() - value.float()).abs()
+    log_deviation = estimate.log_deviation.float()
+    return math.sqrt(2) * error * torch.exp(-log_deviation) + log_deviation
+
+
+def slot_losses(output: Tensor | Estimate, value: Tensor, regression_weight: float = 1.0) -> Tensor:
+    """Loss (B,) of each slot: cross-entropy of logits (B, C), or `regression_weight` times the
+    squared error of values (B,), or `robust_l1` of an estimate."""
+    if isinstance(output, Estimate):
+        return regression_weight * robust_l1(output, value)
     if output.ndim == 2:
         return F.cross_entropy(output.float(), value, reduction="none")
     return regression_weight * (output.float() - value.float()).square()
 
 
 def multi_target_loss(
-    outputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor | Estimate],
     values: Mapping[str, Tensor],
     task: Tensor,
     regression_weight: float = 1.0,

@@ -202,6 +202,16 @@ def test_a_row_that_its_scale_has_no_length_for_is_named():
         resolve(row.model_copy(update={"objective": "mxm"}), scale, "row.yaml")
 
 
+def test_the_loss_of_crabnets_authors_needs_their_output_net(tmp_path):
+    scale = suite.load_scale("aflow")
+    spec = resolve(suite.load_row("crabnet_check/crabnet_mat2vec"), scale, "row.yaml")
+    assert spec.regression_loss == "robust_l1"
+    assert spec.model.composition.element_vectors == "mat2vec"
+    row = read_row(tmp_path, f"{ROW}regression_loss: robust_l1\n")
+    with pytest.raises(UserError, match="'robust_l1' needs the output net of crabnet"):
+        resolve(row, suite.load_scale("mini"), "row.yaml")
+
+
 def test_the_scaling_rows_are_the_fractions_they_are_named_after():
     names = suite.row_names("scaling")
     assert len(names) == 2 * (7 + 2)

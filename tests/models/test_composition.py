@@ -115,14 +115,18 @@ def test_residual_network():
 def test_crabnet_averages_over_the_elements(batch, small_model):
     model = small_model("crabnet").eval()
     tokens = model.features(batch)
-    value, logits, embedding = [], [], []
+    value, deviation, logits, embedding = [], [], [], []
     for row, padding in zip(tokens.values, tokens.padding, strict=True):
         elements = row[~padding]
         out = model.heads["formation_energy_per_atom"](elements).mean(0)
         value.append(out[0] * torch.sigmoid(out[2]))
+        deviation.append(out[1])
         logits.append(model.heads["crystal_system"](elements).mean(0))
         embedding.append(elements.mean(0))
     got = model(batch)
     torch.testing.assert_close(got["formation_energy_per_atom"], torch.stack(value), **NEAR)
+    estimate = model.estimate(tokens, "formation_energy_per_atom")
+    assert torch.equal(estimate.value, got["formation_energy_per_atom"])
+    torch.testing.assert_close(estimate.log_deviation, torch.stack(deviation), **NEAR)
     torch.testing.assert_close(got["crystal_system"], torch.stack(logits), **NEAR)
     torch.testing.assert_close(model.embedding(tokens), torch.stack(embedding), **NEAR)

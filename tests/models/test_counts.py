@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
-from xxact.models import ConvolutionSpec, ModelSpec, build_model
+from xxact.models import CompositionSpec, ConvolutionSpec, ModelSpec, build_model
 
 ENERGY = Target("formation_energy_per_atom", "eV/atom")
 ELEMENT_TABLE = 119 * 200  # CrabNet's authors keep fixed mat2vec vectors instead
@@ -38,6 +38,8 @@ def test_crabnet():
     model = build("crabnet", ENERGY)
     assert count(model.composition) == 9_560_067 + ELEMENT_TABLE
     assert count(model) == 11_987_206 + ELEMENT_TABLE
+    fixed = build("crabnet", ENERGY, composition=CompositionSpec(element_vectors="mat2vec"))
+    assert count(fixed) == 11_987_206
 
 
 def test_xrd_transformer():

@@ -100,6 +100,17 @@ def test_training_lowers_the_loss(objective, make_spec, tiny_store, tmp_path, qu
     assert training.state.curve[-1]["train_loss"] < 0.8 * training.state.curve[0]["train_loss"]
 
 
+@pytest.mark.parametrize("loss", ["squared", "robust_l1"])
+def test_crabnets_authors_train_the_deviation_too(loss, make_spec, tiny_store, tmp_path):
+    spec = make_spec("crabnet", targets=("band_gap", "crystal_system"), regression_loss=loss)
+    training = Training(spec, tiny_store, tmp_path, seed=0)
+    slots = training.sampler.batch(0)
+    (share,) = training.task.losses(training.engine, slots, training.micro_batches, None, 0)
+    share().backward()
+    gradient = training.model.heads["band_gap"].output.weight.grad  # (3, width)
+    assert gradient.any(dim=1).tolist() == [True, loss == "robust_l1", True]
+
+
 def test_masked_modelling_gets_better_than_the_untrained_model(
     make_spec, tiny_store, tmp_path, quiet
 ):

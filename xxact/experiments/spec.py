@@ -26,7 +26,14 @@ from pydantic import (
 from xxact.errors import UserError
 from xxact.experiments.baselines import BASELINES, BaselineSpec
 from xxact.models.spec import ModelSpec
-from xxact.training.spec import EngineSpec, Objective, OptimizerSpec, RunSpec, Spec
+from xxact.training.spec import (
+    EngineSpec,
+    Objective,
+    OptimizerSpec,
+    RegressionLoss,
+    RunSpec,
+    Spec,
+)
 
 #: In a row: the target that no run of Tables 1 and 2 is trained on; the scale names it.
 UNSEEN = "unseen"
@@ -34,8 +41,17 @@ UNSEEN = "unseen"
 #: What a training takes over from its scale as it is.
 _FROM_SCALE = {"batch_size", "optimizer", "regression_weight", "precision", "engine"}
 #: What a row may set in its place, or in place of a training's own default.
-_IN_PLACE_OF_SCALE = {"epochs", "evaluations", "batch_size", "regression_weight", "optimizer"}
-_IN_PLACE_OF_SCALE |= {"mask_fraction", "mxm_scale", "mxm_activation"}
+_IN_PLACE_OF_SCALE = {
+    "epochs",
+    "evaluations",
+    "batch_size",
+    "regression_loss",
+    "regression_weight",
+    "optimizer",
+    "mask_fraction",
+    "mxm_scale",
+    "mxm_activation",
+}
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 
@@ -62,6 +78,7 @@ class Row(Spec):
     epochs: PositiveFloat | None = None
     evaluations: PositiveInt | None = None
     batch_size: PositiveInt | None = None
+    regression_loss: RegressionLoss | None = None
     regression_weight: PositiveFloat | None = None
     optimizer: OptimizerSpec | None = None
     mask_fraction: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 #: Objectives that a network can be trained for.
 OBJECTIVES = ("supervised", "contrastive", "mxm", "contrastive+mxm")
+
+
+class Estimate(NamedTuple):
+    """Standardised values, and the logarithm of the standard deviation expected of their errors."""
+
+    value: Tensor  # (B,)
+    log_deviation: Tensor  # (B,)
 
 
 class Model(nn.Module, ABC):

@@ -1,7 +1,8 @@
 """CrabNet: the composition encoder, and the whole network with its output net.
 
 Wang et al., npj Comput. Mater. 7, 77 (2021), https://doi.org/10.1038/s41524-021-00545-1. Its
-authors start from mat2vec element vectors; here the vectors are a table that is learned.
+authors take mat2vec's element vectors; here the vectors are a table that is learned, unless the
+specification says otherwise.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xxact.data.targets import Target
-from xxact.models.base import Model, in_float32, linear_heads
+from xxact.models.base import Estimate, Model, in_float32, linear_heads
 from xxact.models.layers import CLS, Encoder, additive_mask
+from xxact.models.mat2vec import Mat2Vec
 from xxact.models.spec import CompositionSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -44,7 +46,10 @@ class CompositionEncoder(nn.Module):
     def __init__(self, spec: CompositionSpec, cls: bool) -> None:
         super().__init__()
         self.spec = spec
-        self.table = nn.Embedding(N_ELEMENTS, spec.element_width, padding_idx=0)
+        if spec.element_vectors == "mat2vec":
+            self.table = Mat2Vec()
+        else:
+            self.table = nn.Embedding(N_ELEMENTS, spec.element_width, padding_idx=0)
         self.projection = nn.Linear(spec.element_width, spec.width)
         self.element_scale = nn.Parameter(torch.ones(1))
         self.fraction_scale = nn.Parameter(torch.ones(2))  # linear, logarithmic
@@ -152,18 +157,24 @@ class CrabNet(Model):
         return mean_of_elements(features.values.float(), features.padding)
 
     def predict(self, features: Tokens | Tensor, target: str) -> Tensor:
-        """Standardised values (B,) or logits (B, C), averaged over the elements.
-
-        The three outputs for a number are its value, the logarithm of its uncertainty (not used
-        by the squared error) and the logit of a gate on the value.
-        """
+        """Standardised values (B,) or logits (B, C), averaged over the elements."""
         if self.linear:
             return super().predict(features, target)
-        output = self.heads[target](features.values)  # (B, E, n_outputs)
-        output = mean_of_elements(output, features.padding)  # (B, n_outputs)
         if self.targets[target].is_class:
-            return output
-        return output[:, 0] * torch.sigmoid(output[:, 2])  # (B,)
+            return self._output(features, target)
+        return self.estimate(features, target).value
+
+    def estimate(self, features: Tokens, target: str) -> Estimate:
+        """Standardised values of a regression target, and how sure the output net is of them.
+
+        Its third output is the logit of a gate on the value.
+        """
+        value, log_deviation, gate = self._output(features, target).unbind(dim=1)  # (B,) each
+        return Estimate(value * torch.sigmoid(gate), log_deviation)
+
+    def _output(self, features: Tokens, target: str) -> Tensor:
+        """Of the output net, (B, n_outputs)."""
+        return mean_of_elements(self.heads[target](features.values), features.padding)
 
 
 def mean_of_elements(values: Tensor, padding: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ Size = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _CONFIG = ConfigDict(extra="forbid")
 
+#: Length of a mat2vec element vector.
+MAT2VEC_WIDTH = 200
+
 
 class Kind(NamedTuple):
     """A kind of model: `module:class` of its network, imported when one is built, and its parts."""
@@ -65,19 +68,27 @@ class EncoderSpec:
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
 class CompositionSpec(EncoderSpec):
-    """CrabNet's encoder: element vectors of `element_width`, fractions in `resolution` steps."""
+    """CrabNet's encoder: element vectors of `element_width`, fractions in `resolution` steps.
+
+    `element_vectors` "mat2vec" are those of `xxact.models.mat2vec`, which no training changes.
+    """
 
     width: Size = 512
     layers: Size = 3
     heads: Size = 4
     feedforward: Size = 2048
     element_width: Size = 200
+    element_vectors: Literal["learned", "mat2vec"] = "learned"
     resolution: Size = 5000
 
     @model_validator(mode="after")
-    def _even(self) -> "CompositionSpec":
+    def _widths(self) -> "CompositionSpec":
         if self.width % 2:
             raise ValueError(f"width {self.width} is odd: two fraction encodings share it")
+        if self.element_vectors == "mat2vec" and self.element_width != MAT2VEC_WIDTH:
+            raise ValueError(
+                f"element_width {self.element_width}: mat2vec vectors have {MAT2VEC_WIDTH} values"
+            )
         return self
 
 

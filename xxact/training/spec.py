@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from xxact.models.spec import KINDS, ModelSpec
 
 Objective = Literal["contrastive", "mxm", "contrastive+mxm", "supervised"]
+RegressionLoss = Literal["squared", "robust_l1"]
 
 
 class Spec(BaseModel):
@@ -57,10 +58,13 @@ class RunSpec(Spec):
     on the whole of it.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
     of 20. `precision` "auto" is bfloat16 autocast where the processor computes in it.
-    `regression_weight` multiplies the squared error of standardised values, which shares a trunk
-    with a cross-entropy that is many times as large; the paper states no weight.
+    `regression_loss` is of standardised values; "robust_l1" is that of CrabNet's authors, whose
+    output net alone says how sure it is. `regression_weight` multiplies it: it shares a trunk with
+    a cross-entropy that is many times as large as a squared error; the paper states no weight.
     `degraded` trains and scores on patterns as instruments measure them (`xxact.xrd.instrument`),
     each draw of a sample on another; models that read what was not measured also lose its ends.
+    `mxm_scale` and `mxm_activation` are of masked modelling: what is rebuilt, intensities or their
+    square roots, and what its outputs pass through.
     """
 
     reproduces: str = ""
@@ -74,6 +78,7 @@ class RunSpec(Spec):
     epochs: PositiveFloat
     batch_size: PositiveInt
     optimizer: OptimizerSpec = OptimizerSpec()
+    regression_loss: RegressionLoss = "squared"
     regression_weight: PositiveFloat = 1.0
     mask_fraction: float = Field(0.05, gt=0, lt=1)
     degraded: bool = False
@@ -101,6 +106,8 @@ class RunSpec(Spec):
             )
         if "mxm" in self.objective and self.model.fusion.by == "swapped":
             raise ValueError("masked modelling needs fused tokens in the pattern's places")
+        if self.regression_loss == "robust_l1" and (self.model.kind != "crabnet" or self.transfer):
+            raise ValueError("regression_loss 'robust_l1' needs the output net of crabnet")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
         if self.degraded and (self.transfer or not self.supervised):

@@ -19,6 +19,7 @@ from xxact.data.batches import DeviceStore, to_device
 from xxact.data.store import Store
 from xxact.data.targets import Target, find_target
 from xxact.errors import UserError
+from xxact.models.base import Estimate
 from xxact.objectives import Output, Reconstruction
 from xxact.training import evaluation
 from xxact.training.contrast import Contrast, contrasts
@@ -57,6 +58,7 @@ class Supervised:
         self.store, self.data = store, data
         self._fixed: Tensor | None = None  # (N, ...), see `fix_features`
         self.regression_weight, self.degraded = spec.regression_weight, spec.degraded
+        self.robust = spec.regression_loss == "robust_l1"
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
@@ -127,10 +129,16 @@ class Supervised:
         tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
         degrade = None if measurements is None else measurements[micro_batch.slots]
         features = self._features(model, own, degrade=degrade)
-        outputs = {target.name: model.predict(features, target.name) for target in self.targets}
+        outputs = {target.name: self._output(model, features, target) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
         return loss * (len(micro_batch) / len(slots.rows))
+
+    def _output(self, model: nn.Module, features: Any, target: Target) -> Tensor | Estimate:
+        """What the loss of a target is of."""
+        if self.robust and not target.is_class:
+            return model.estimate(features, target.name)
+        return model.predict(features, target.name)
 
     def predict(
         self,
