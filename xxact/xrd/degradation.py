@@ -46,6 +46,7 @@ ALPHA2_OVER_ALPHA1 = WAVELENGTHS_ANGSTROM["CuKa2"] / WAVELENGTHS_ANGSTROM["CuKa1
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _LENGTH = 4608  # of the transforms: the grid and 7 degrees, after which tails come round again
 _NODES = 4
+_NOTHING = -60.0  # logarithm of a zero: with denormal numbers a CPU takes ten times as long
 _COARSE = 86  # points that a background is computed at, a degree apart
 _POOL = 1 << 18  # random numbers of each smoothness
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
@@ -124,8 +125,9 @@ def _profiles(
     lorentzian = 2 * math.pi * lorentzian / TWO_THETA_STEP_DEG
     # exp(-(g f + l) f) over the transform of the spline
     kernel = torch.addcmul(lorentzian[..., None], gaussian[..., None], frequency)
-    kernel = torch.addcmul(over_spline, kernel, frequency, value=-1).exp_()
-    spectrum = (spectra * kernel).sum(dim=0)  # (B, L // 2 + 1)
+    kernel = torch.addcmul(over_spline, kernel, frequency, value=-1)
+    kernel.clamp_(min=_NOTHING).exp_()
+    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, L // 2 + 1)
     pattern = torch.fft.irfft(spectrum, n=_LENGTH)[:, BEFORE : BEFORE + N_POINTS].clamp(min=0.0)
     return pattern.mul_(_to_100(pattern))
 
