@@ -12,7 +12,7 @@ What a row of `xxact.xrd.instrument.draw` describes is done in the order of the 
 A Voigt function is a product in Fourier space, and its widths are smooth functions of the angle
 alone: between `_NODES` angles the transform is interpolated by a polynomial, so that there are so
 many transforms of a sample instead of one for each line. The sum differs from the naive one by less
-than 3 % of a line's height for the most uneven widths of `RANGES`, and mostly by less than 0.2 %.
+than 3 % of a line's height for the most uneven widths of `RANGES`.
 Nothing waits for the device, and no matrix product is in it that TF32 or autocast could round.
 """
 
@@ -212,7 +212,7 @@ def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 def _normals(device: torch.device) -> Tensor:
     """Normal random numbers (6, P), those of each row smoothed by a Gaussian one step wider.
 
-    A table that each sample reads from a place of its own costs a third of drawing anew, gives the
+    A table that each sample reads from a place of its own costs less than drawing anew, gives the
     same on every device, and does not depend on how a batch is cut.
     """
     white = torch.randn(_POOL, generator=torch.Generator().manual_seed(0))
