@@ -51,6 +51,8 @@ def folder(tmp_path):
 class MadeUpPredictor:
     """Says `SAID`, whatever the pattern."""
 
+    card = None
+
     def sample(self, pattern, formula=None):
         return SimpleNamespace(pattern=pattern, formula=formula)
 
@@ -92,6 +94,8 @@ def test_scores(folder, tiny_store):
         "accuracy_of_answered": 1.0,
         "calibration_error": pytest.approx((0.1 + 0.6 + 0.2) / 3, abs=1e-4),
     }
+    told = found["told"]["pattern_only"]["space_group"]
+    assert told == {"confidence": [0.9, 0.4, 0.8], "right": [True, False, True]}
     groups = alone["all"]["space_group"]
     assert groups["accuracy"] == 0.5  # 154 is the mirror image of 152
     assert groups["accuracy_by_phase"] == pytest.approx((0.5 + 1 + 0) / 3, abs=1e-4)

@@ -77,12 +77,13 @@ def predictor(bundle):
     return Predictor(bundle)
 
 
-def test_the_card_says_what_the_validation_split_shows(bundle, tiny_store):
+def test_the_card_says_what_the_test_split_shows(bundle, tiny_store):
     card = read_card(bundle)
     fused, alone = card.runs
     assert [run.needs_formula for run in card.runs] == [True, False]
     assert set(fused.elements) == set(CATIONS + ANIONS)
-    n = len(tiny_store.indices("validation"))
+    n = len(tiny_store.indices("test"))
+    assert (fused.fitted_on, fused.scored_on) == ("validation", "test")
     assert fused.classes["space_group"].n == fused.values[ENERGY.name].n == n
     for found in (*fused.classes.values(), *alone.classes.values()):
         assert found.ece <= 1

@@ -1,7 +1,7 @@
-"""The measured speed of data preparation and training, for the page.
+"""What is measured beside the scales, for the page: speed, and answers to measured patterns.
 
-Reads what benchmarks/data.py, scale.py and train.py wrote (`results/benchmarks/*.json`); what is
-shown of it is declared in `benchmarks.yaml`.
+Reads what benchmarks/*.py and experiments/open/measured/run.py wrote (`results/benchmarks/*.json`);
+what is shown of it is declared in `benchmarks.yaml`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from xxact.analysis.plots import pipeline
+from xxact.analysis.plots import pipeline, reliability
 from xxact.analysis.published import declared
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: The figures that a part may name.
+_FIGURES = {"pipeline": pipeline.figure, "reliability": reliability.figure}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Benchmark:
 
 
 def benchmarks(results: Path, figures: Path) -> dict[str, list[Benchmark]]:
-    """Heading -> measurements; draws the figure of the pipeline into the folder `figures`."""
+    """Heading -> measurements; draws their figures into the folder `figures`."""
     return {
         heading: [found for part in parts for found in _measured(part, results, figures)]
         for heading, parts in declared("benchmarks").items()
@@ -58,7 +61,8 @@ def _measured(part: dict[str, Any], results: Path, figures: Path) -> Iterator[Be
     machines: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         machines.setdefault(row.get("hardware", {}).get("name", ""), []).append(row)
-    drawn = pipeline.figure.draw(results, "", figures) if part.get("figure") else []
+    figure = _FIGURES.get(part.get("figure"))
+    drawn = figure.draw(results, "", figures) if figure else []
     for k, own in enumerate(machines.values()):
         table = pd.DataFrame(
             {

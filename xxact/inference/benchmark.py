@@ -114,10 +114,15 @@ def benchmark(
     """Scores with and without formula: of all, and by source, system and confidence.
 
     With the store of the training also of phases that it has (formula and space group) and has
-    not. `progress` is called with the number of patterns done.
+    not. `told` are confidence and whether it is right, of every pattern that is told at all, and
+    `simulated` is what the card of the bundle says of simulated patterns. `progress` is called
+    with the number of patterns done.
     """
     is_known = None if store is None else _in_training(entries, store)
     found: dict[str, Any] = {"patterns": len(entries), "phases": len({e.phase for e in entries})}
+    found |= {"told": {}, "simulated": {}}
+    for run in predictor.card.runs if predictor.card else ():
+        found["simulated"][run.folder] = {t: vars(card) for t, card in run.classes.items()}
     done = 0
     for name, with_formula in (("with_formula", True), ("pattern_only", False)):
         chosen = [k for k, e in enumerate(entries) if e.formula or not with_formula]
@@ -139,7 +144,24 @@ def benchmark(
             group: _scores([entries[k] for k in places], [answers[k] for k in places])
             for group, places in groups.items()
         }
+        found["told"][name] = {
+            target: _told([entries[k] for k in chosen], [answers[k] for k in chosen], target)
+            for target in TARGETS
+        }
     return found
+
+
+def _told(
+    entries: Sequence[Entry], answers: Sequence[Answer], target: str
+) -> dict[str, list[float] | list[bool]]:
+    """Confidence in the best class, and whether it is right, of what is told at all."""
+    pairs = [
+        (e, a.classes[target]) for e, a in zip(entries, answers, strict=True) if target in a.classes
+    ]
+    return {
+        "confidence": [_rounded(found.probabilities[found.best]) for _, found in pairs],
+        "right": [_same(found.best, getattr(e, target), target) for e, found in pairs],
+    }
 
 
 def _grouped(places: Sequence[int], of: Callable[[int], str]) -> dict[str, list[int]]:

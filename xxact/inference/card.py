@@ -23,8 +23,8 @@ class ClassCard(Spec):
     """Of a target with classes: how its probabilities are made, and what they are worth.
 
     Logits are divided by `temperature`. A most probable class whose probability is below
-    `threshold` is no answer; those above it are the fraction `coverage`, and the fraction `risk`
-    of them is wrong. `ece` is the expected calibration error, `ece_before` at a temperature of 1.
+    `threshold` is no answer; the others are the fraction `coverage`, and the fraction `risk` of
+    them is wrong. `ece` is the expected calibration error, `ece_before` at a temperature of 1.
     """
 
     temperature: PositiveFloat
@@ -39,24 +39,28 @@ class ClassCard(Spec):
 
 
 class ValueCard(Spec):
-    """Of a regression: `level` of the errors are at most `half_width`, in the target's unit."""
+    """Of a regression: `level` of the errors are at most `half_width`, in the target's unit; on
+    the samples that it is scored on the fraction `held` is."""
 
     unit: str
     level: float = Field(gt=0, lt=1)
     half_width: PositiveFloat
+    held: float
     mean_absolute_error: float
     n: int
 
 
 class RunCard(Spec):
-    """One run of a bundle, in the folder of that name. `elements` are those of its training;
+    """One run of a bundle, in the folder of that name. `elements` are those of its training.
+    Temperatures, thresholds and widths come from the split `fitted_on`, all else from `scored_on`;
     `degraded` says whether the numbers are of patterns as instruments measure them."""
 
     folder: str
     needs_formula: bool
     data: str
     data_sha256: str
-    split: str
+    fitted_on: str
+    scored_on: str
     degraded: bool
     elements: tuple[str, ...]
     classes: dict[str, ClassCard]

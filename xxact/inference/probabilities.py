@@ -75,21 +75,15 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = _BI
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def threshold(confidence: np.ndarray, right: np.ndarray, risk: float) -> tuple[float, float, float]:
-    """The lowest confidence at and above which at most the fraction `risk` is wrong.
-
-    With it come the fraction of samples (coverage) and the fraction of wrong ones among them;
-    1.01, 0 and 0 where no threshold does it.
-    """
+def threshold(confidence: np.ndarray, right: np.ndarray, risk: float) -> float:
+    """The lowest confidence (n,) at and above which at most the fraction `risk` is wrong, 1.01
+    where there is none."""
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~right[order].astype(bool)) / np.arange(1, len(order) + 1)
     sorted_confidence = confidence[order]
     is_last = np.append(sorted_confidence[1:] < sorted_confidence[:-1], True)  # of equal ones
     allowed = np.flatnonzero((wrong <= risk) & is_last)
-    if not allowed.size:
-        return 1.01, 0.0, 0.0
-    last = allowed[-1]
-    return float(sorted_confidence[last]), (last + 1) / len(order), float(wrong[last])
+    return float(sorted_confidence[allowed[-1]]) if allowed.size else 1.01
 
 
 def half_width(errors: np.ndarray, level: float) -> float:
