@@ -45,7 +45,8 @@ COMMANDS = {
 def block(results: Path) -> str:
     """The two tables, as Markdown."""
     runs = load_runs(results)
-    scales = [scale for scale in SCALES if scale in set(runs["scale"])]
+    shown = {run for *own, _ in ROWS.values() for run in own}
+    scales = [s for s in SCALES if shown & set(runs.loc[runs["scale"] == s, "run"])]
     return "\n\n".join([_markdown(_results(results, scales)), _markdown(_costs(runs, scales)), ""])
 
 
