@@ -40,7 +40,7 @@ def test_supervised_training(kind, make_spec, tiny_store):
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
     model = build_model(spec.model, task.targets).to(META).train()
     slots = Slots(ROWS, ROWS % 2)
-    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0)
+    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0, measurements=None)
     loss.backward()
     assert loss.device == META
     assert all(parameter.grad is not None for parameter in model.heads.parameters())
