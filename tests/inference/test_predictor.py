@@ -115,8 +115,24 @@ def test_systems_are_the_sums_of_their_space_groups(predictor, write_xy):
 def test_the_formula_is_read_as_in_training(predictor, write_xy):
     path = write_xy()
     one, other = (predictor.predict(path, formula) for formula in ("NaCl", "Cl2Na2"))
-    assert one.classes == other.classes
-    assert one.classes != predictor.predict(path, "KCl").classes
+    assert one.values == other.values
+    assert one.values != predictor.predict(path, "KCl").values
+
+
+@pytest.mark.parametrize("better", [True, False], ids=["with formula", "pattern alone"])
+def test_the_run_that_is_right_more_often_tells_the_classes(better, bundle, write_xy):
+    def with_accuracy(run):
+        accuracy = float(run.needs_formula is better)
+        classes = {n: c.model_copy(update={"accuracy": accuracy}) for n, c in run.classes.items()}
+        return run.model_copy(update={"classes": classes})
+
+    predictor, path = Predictor(bundle), write_xy()
+    runs = tuple(map(with_accuracy, predictor.card.runs))
+    predictor.card = predictor.card.model_copy(update={"runs": runs})
+    given, alone = predictor.predict(path, "NaCl"), predictor.predict(path)
+    assert given.values
+    assert (given.classes == alone.classes) is not better
+    assert any("from the pattern alone" in warning for warning in given.warnings) is not better
 
 
 def test_many_together_and_one_alone_agree(predictor, write_xy):

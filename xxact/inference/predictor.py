@@ -100,9 +100,16 @@ class Predictor:
             run = self._run(folder)
             told = [k for k in places if not samples[k].cleaned.doubts]
             answers |= {k: self._answer(samples[k], run) for k in places}
+            classifier = self._classifier(run)
             found = run.tell([samples[k] for k in told])
+            if classifier is not run:
+                others = classifier.tell([samples[k] for k in told])
+                found = [
+                    (classes, values)
+                    for (classes, _), (_, values) in zip(others, found, strict=True)
+                ]
             for k, (classes, values) in zip(told, found, strict=True):
-                parts = run.windows(samples[k], classes) if windows else {}
+                parts = classifier.windows(samples[k], classes) if windows else {}
                 answers[k] = self._answer(samples[k], run, classes, values, parts)
         return [answers[k] for k in range(len(samples))]
 
@@ -121,6 +128,17 @@ class Predictor:
         if alone is None:
             raise UserError(f"the model {self.folder} needs a formula: give it with --formula")
         return alone.folder
+
+    def _classifier(self, run: _Run) -> _Run:
+        """The run that tells the classes where `run` tells the values: of those that can, the one
+        that is right more often by the card."""
+        if self.card is None or not run.needs_formula:
+            return run
+        best = max(
+            self.card.runs,
+            key=lambda card: (sum(c.accuracy for c in card.classes.values()), card.needs_formula),
+        )
+        return self._run(best.folder)
 
     def _run(self, folder: str) -> _Run:
         if folder not in self._runs:
@@ -144,6 +162,11 @@ class Predictor:
         elif unseen:
             warnings.append(
                 f"{', '.join(unseen)}: in no formula of the training, so the pattern alone answers"
+            )
+        elif self._classifier(run) is not run and classes:
+            warnings.append(
+                "crystal system and space group are told from the pattern alone, right more"
+                " often; the formula counts for energy and gap"
             )
         elif sample.formula is not None and not run.needs_formula:
             warnings.append("this model reads the pattern alone: the formula was not used")
