@@ -158,7 +158,7 @@ def paired_embeddings(model: XxactNN, batch: Batch, kind: str) -> tuple[Tensor, 
 class Reconstruction(NamedTuple):
     """Windows of patterns under a mask, as a model has rebuilt them."""
 
-    prediction: Tensor  # (B, K, 250), at least 0
+    prediction: Tensor  # (B, K, 250), on the scale of an `Output`
     windows: Tensor  # (B, K, 250), what the patterns are there
     places: Tensor  # (B, K) int64, which of the 17 windows
     mask: Tensor  # (B, K) bool, False where a window was not masked and only fills up a row
@@ -198,15 +198,14 @@ def pretraining_loss(
     share: float = 1.0,
     look: Callable[[Reconstruction], None] | None = None,
     output: Output = PUBLISHED,
-    clean: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Terms of a pretraining objective and, under `loss`, their unweighted sum.
 
     `kind` is `contrastive`, `mxm` or `contrastive+mxm`; the latter two need the `mask` (B, 17) of
-    `draw_mask`, and rebuild the patterns `clean` (B, 4250) if the batch's are degraded ones. The
-    contrastive term always sees the pattern without mask. Where the batch is the `share` of a
-    larger one, the terms are this share of its terms; `contrast` must then be a contrastive loss
-    that knows the larger batch. `look` is shown the masked windows.
+    `draw_mask`, and predict what `output` says. The contrastive term always sees the pattern
+    without mask. Where the batch is the `share` of a larger one, the terms are this share of its
+    terms; `contrast` must then be a contrastive loss that knows the larger batch. `look` is shown
+    the masked windows, with predictions turned into intensities.
     """
     masked = "mxm" in kind
     terms = {}
@@ -215,7 +214,7 @@ def pretraining_loss(
         xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
         terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
     if masked:
-        rebuilt = reconstruct(model, batch, composition, mask, output, clean)
+        rebuilt = reconstruct(model, batch, composition, mask, output)
         true = output.on_scale(rebuilt.windows.float())
         terms["mxm"] = share * mxm_loss(rebuilt.prediction, true, rebuilt.mask)
         if look is not None:
@@ -229,7 +228,6 @@ def reconstruct(
     composition: Tokens,
     mask: Tensor,
     output: Output = PUBLISHED,
-    clean: Tensor | None = None,
 ) -> Reconstruction:
     """The windows that `mask` (B, 17) hides; one on the CPU spares the last layer the others.
 
@@ -239,5 +237,5 @@ def reconstruct(
     # Masked windows come first; a sample that has fewer is filled up with others of weight 0.
     places = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
     prediction = model.reconstruct(batch.pattern, composition, mask, places)  # (B, K, 250)
-    windows = choose(model.windows(batch.pattern if clean is None else clean), places)
+    windows = choose(model.windows(batch.pattern), places)  # (B, K, 250)
     return Reconstruction(output.activate(prediction), windows, places, mask.gather(1, places))

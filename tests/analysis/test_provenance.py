@@ -7,6 +7,7 @@ import pytest
 
 from xxact.analysis.provenance import ordered_scales, read_tree
 from xxact.errors import UserError
+from xxact.experiments import suite
 from xxact.experiments.result import data_path, result_path, write_data_summary, write_result
 
 
@@ -30,6 +31,25 @@ def test_seeds_of_different_specs_are_refused(tree):
     assert str(path) in message
     assert str(result_path(tree, "mini", "table2/none", 0)) in message
     assert "spec.model.width (None and 7)" in message
+
+
+@pytest.mark.parametrize(
+    "run",
+    ["table2/none", "table1/crabnet_energy", "table1/constant_energy", "table1/forest_xrd_system"],
+)
+def test_a_key_that_came_later_tells_no_seeds_apart(run, tmp_path):
+    """The committed seeds of any kind of run go on to take newer ones beside them."""
+    spec = suite.plan([run], "mini", [0], tmp_path)[-1].spec.model_dump(mode="json")
+    old = {key: value for key, value in spec.items() if key not in ("degraded", "regression_loss")}
+    assert len(old) < len(spec)
+    for seed, recorded in enumerate((old, spec)):
+        fabricate.write_one(tmp_path, fabricate.make(run, seed=seed) | {"spec": recorded})
+    assert len(read_tree(tmp_path)) == 2
+    _change(
+        result_path(tmp_path, "mini", run, 1), lambda content: content["spec"].update(degraded=True)
+    )
+    with pytest.raises(UserError, match=r"spec\.degraded"):
+        read_tree(tmp_path)
 
 
 def test_prose_and_seed_may_differ(tree):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xxact.errors import UserError
+from xxact.experiments.baselines import BASELINES, BaselineSpec
 from xxact.experiments.result import (
     Result,
     data_path,
@@ -22,7 +23,7 @@ from xxact.experiments.result import (
 )
 from xxact.files import sha256_of
 from xxact.training.identity import of_today
-from xxact.training.spec import RunSpec
+from xxact.training.spec import RunSpec, Spec
 
 #: Order in which scales are shown; others follow alphabetically.
 SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "aflow")
@@ -117,9 +118,15 @@ def ordered_scales(root: str | Path) -> list[str]:
 def spec_differences(a: Result, b: Result) -> list[str]:
     """Dotted keys in which two resolved specs differ, with both values; prose does not count, and
     neither does a key that one of them is too old for, at its default in the other."""
-    specs = (of_today(result.spec.model_dump(), RunSpec) for result in (a, b))
+    specs = (of_today(r.spec.model_dump(exclude_unset=True), _kind(r)) for r in (a, b))
     compared = ({k: v for k, v in spec.items() if k not in PROSE} for spec in specs)
     return list(_differences("spec", *compared))
+
+
+def _kind(result: Result) -> type[Spec]:
+    """The type that the result's spec has today."""
+    fitted = {model.kind for model in BASELINES.values()}
+    return BaselineSpec if result.spec.model.get("kind") in fitted else RunSpec
 
 
 def _differences(key: str, a: Any, b: Any) -> Iterator[str]:

@@ -49,6 +49,9 @@ class Sample:
 class Predictor:
     """The runs of a bundle, or one run alone, whose probabilities are then not calibrated.
 
+    With a formula, energy and gap come from the run that reads it, and crystal system and space
+    group from the run that is right more often by the card.
+
     Runs are loaded when they are first needed. Raises `UserError` for a folder that is neither.
     """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from torch import Tensor
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.subset import choose
-from xxact.data.targets import Target
 from xxact.errors import UserError
 from xxact.models import build_model
 from xxact.models.base import Model
@@ -73,12 +71,7 @@ def make_model(spec: RunSpec, store: Store) -> Model:
 
     Raises `UserError` when the store lacks a target or an input of the model.
     """
-    return build(spec, targets_of(spec, store), store)
-
-
-def build(spec: RunSpec, targets: Sequence[Target], store: Store) -> Model:
-    """A model of `spec` with heads for `targets`; `UserError` if `store` lacks an input of it."""
-    model = build_model(spec.model, targets, linear_heads=spec.transfer)
+    model = build_model(spec.model, targets_of(spec, store), linear_heads=spec.transfer)
     check_inputs(model, store)
     return model
 
