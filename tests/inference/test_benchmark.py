@@ -9,7 +9,7 @@ import pytest
 from tests.inference.made_up import measurement
 from xxact.errors import UserError
 from xxact.inference.answer import Answer, Classes
-from xxact.inference.benchmark import benchmark, read_entries
+from xxact.inference.benchmark import benchmark, beside, read_entries
 
 COLUMNS = "id source formula space_group crystal_system radiation wavelength_angstrom thin_film"
 COLUMNS = [*COLUMNS.split(), "single_phase", "confidence"]
@@ -104,6 +104,13 @@ def test_scores(folder, tiny_store):
     assert alone["system: trigonal"]["crystal_system"]["accuracy"] == 0.5
     is_in = any(name.startswith(b"NaCl-0") for name in tiny_store.ids[tiny_store.indices("train")])
     assert given["in training: no"]["n"] == (1 if is_in else 3)
+
+
+def test_runs_stand_side_by_side(folder, tiny_store):
+    entries = read_entries(folder)
+    found = beside({"a": MadeUpPredictor(), "b": MadeUpPredictor()}, entries, tiny_store)
+    assert list(found) == ["a", "b"]
+    assert found["b"] == benchmark(MadeUpPredictor(), entries, tiny_store)["pattern_only"]
 
 
 def test_another_layout_is_named(folder):

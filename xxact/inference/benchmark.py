@@ -10,7 +10,7 @@ single_phase and confidence.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,29 +126,50 @@ def benchmark(
     done = 0
     for name, with_formula in (("with_formula", True), ("pattern_only", False)):
         chosen = [k for k, e in enumerate(entries) if e.formula or not with_formula]
-        answers: dict[int, Answer] = {}
+        answers = []
         for start in range(0, len(chosen), BATCH_SIZE):
-            part = chosen[start : start + BATCH_SIZE]
-            samples = [
-                predictor.sample(entries[k].pattern, entries[k].formula if with_formula else None)
-                for k in part
-            ]
-            answers |= dict(zip(part, predictor.predict_all(samples), strict=True))
+            part = [entries[k] for k in chosen[start : start + BATCH_SIZE]]
+            answers += _ask(predictor, part, with_formula)
             progress(done := done + len(part))
-        groups = {"all": chosen}
-        groups |= _grouped(chosen, lambda k: f"source: {entries[k].source}")
-        groups |= _grouped(chosen, lambda k: f"system: {entries[k].crystal_system}")
-        if is_known is not None:
-            groups |= _grouped(chosen, lambda k: f"in training: {'yes' if is_known[k] else 'no'}")
-        found[name] = {
-            group: _scores([entries[k] for k in places], [answers[k] for k in places])
-            for group, places in groups.items()
-        }
+        told = dict(zip(chosen, answers, strict=True))
+        found[name] = _by_group(entries, told, is_known)
         found["told"][name] = {
-            target: _told([entries[k] for k in chosen], [answers[k] for k in chosen], target)
-            for target in TARGETS
+            target: _told([entries[k] for k in chosen], answers, target) for target in TARGETS
         }
     return found
+
+
+def beside(
+    predictors: Mapping[str, Predictor], entries: Sequence[Entry], store: Store | None = None
+) -> dict[str, Any]:
+    """Scores without formula, as in `benchmark`, of several runs by their names: what a change of
+    the training does for measured patterns."""
+    is_known = None if store is None else _in_training(entries, store)
+    return {
+        name: _by_group(entries, dict(enumerate(_ask(predictor, entries, False))), is_known)
+        for name, predictor in predictors.items()
+    }
+
+
+def _ask(predictor: Predictor, entries: Sequence[Entry], with_formula: bool) -> list[Answer]:
+    samples = [predictor.sample(e.pattern, e.formula if with_formula else None) for e in entries]
+    return predictor.predict_all(samples)
+
+
+def _by_group(
+    entries: Sequence[Entry], answers: Mapping[int, Answer], is_known: np.ndarray | None
+) -> dict[str, Any]:
+    """Scores of the entries that have an answer, by their places: of all and by group."""
+    chosen = list(answers)
+    groups = {"all": chosen}
+    groups |= _grouped(chosen, lambda k: f"source: {entries[k].source}")
+    groups |= _grouped(chosen, lambda k: f"system: {entries[k].crystal_system}")
+    if is_known is not None:
+        groups |= _grouped(chosen, lambda k: f"in training: {'yes' if is_known[k] else 'no'}")
+    return {
+        group: _scores([entries[k] for k in places], [answers[k] for k in places])
+        for group, places in groups.items()
+    }
 
 
 def _told(

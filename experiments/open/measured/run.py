@@ -14,6 +14,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="with patterns.npz and labels.csv")
     parser.add_argument("--model", type=Path, help="a bundle or a finished run (default: shipped)")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="finished runs that read the pattern alone, to be scored beside it",
+    )
     parser.add_argument("--data", type=Path, help="store of the training: tells known phases apart")
     parser.add_argument(
         "--all", action="store_true", help="films, mixtures and doubtful phases too"
@@ -22,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
 
     from xxact.data.store import open_store
-    from xxact.inference.benchmark import benchmark, read_entries
+    from xxact.inference.benchmark import benchmark, beside, read_entries
     from xxact.inference.predictor import Predictor
     from xxact.terminal import StatusLine
 
@@ -35,9 +43,13 @@ def main() -> int:
         store,
         lambda done: status.show(f"{done} patterns") if status.is_due else None,
     )
+    others = {f"{run.parent.name}/{run.name}": Predictor(run) for run in options.beside}
+    found["beside"] = beside(others, entries, store)
     write_atomically(options.out, json.dumps(found, indent=1).encode())
     for name in ("with_formula", "pattern_only"):
         print(name, json.dumps(found[name]["all"]))
+    for name, scores in found["beside"].items():
+        print(name, json.dumps(scores["all"]))
     print(f"scores: {options.out}")
     return 0
 
