@@ -1,8 +1,9 @@
 """From counts to what the models read: (4250,) float32 on the grid, NaN where nothing was measured.
 
-In this order: K-alpha-2 is taken out; angles become those of Cu K-alpha at equal d; counts are
-averaged over the steps of the grid; the background goes; lines narrower than the models know are
-broadened to their width; the highest point is 100.
+In this order: K-alpha-2 is taken out; an internal standard tells the displacement of the sample,
+which is taken out, and its lines count as not measured; angles become those of Cu K-alpha at equal
+d; counts are averaged over the steps of the grid; the background goes; lines narrower than the
+models know are broadened to their width; the highest point is 100.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy.signal import find_peaks, lfilter, peak_widths
 
 from xxact.inference.measured import Measured
 from xxact.inference.radiation import ALPHA2_RATIO, Radiation
+from xxact.inference.standard import HIDDEN_DEG, STANDARDS, displacement_deg
 from xxact.xrd.grid import (
     N_POINTS,
     TWO_THETA_STEP_DEG,
@@ -64,10 +66,20 @@ class Cleaned:
         return bool(np.isfinite(self.pattern).all())
 
 
-def clean(measured: Measured) -> Cleaned:
-    """The model's input of a measured pattern."""
+def clean(measured: Measured, standard: str | None = None) -> Cleaned:
+    """The model's input of a measured pattern; `standard` is in the sample, one of `STANDARDS`.
+
+    Raises `UserError` where the lines of the standard are not there.
+    """
     radiation, counts, steps = _alpha1(measured)
-    angles = measured.two_theta_deg
+    angles, gaps_deg = measured.two_theta_deg, measured.gaps_deg
+    if standard is not None:
+        shift = displacement_deg(angles, counts, standard, radiation.mean)
+        angles = _in_place(angles, shift)
+        gaps_deg = _in_place(np.array(gaps_deg).reshape(-1, 2), shift).tolist()
+        lines = STANDARDS[standard].lines_deg(radiation.mean)
+        gaps_deg += [(line - HIDDEN_DEG, line + HIDDEN_DEG) for line in lines.tolist()]
+        steps.append(f"displacement of {shift:.3f} degrees taken out, and the lines of {standard}")
     at_cu = equal_d(angles, radiation.mean, WAVELENGTH_ANGSTROM)
     if abs(radiation.mean / WAVELENGTH_ANGSTROM - 1) > 1e-6:
         steps.append(
@@ -75,7 +87,7 @@ def clean(measured: Measured) -> Cleaned:
         )
     density = counts * _intensity_factor(angles, at_cu, radiation)
     noise = _noise(density)
-    gaps = [tuple(equal_d(np.array(gap), radiation.mean)) for gap in measured.gaps_deg]
+    gaps = [tuple(equal_d(np.array(gap), radiation.mean)) for gap in gaps_deg]
     level = averaged(at_cu, density, gaps)  # (4250,), NaN where not measured
     seen = np.isfinite(level)
     covered = TWO_THETA_STEP_DEG * seen.sum()
@@ -98,6 +110,11 @@ def clean(measured: Measured) -> Cleaned:
         tuple(steps),
         tuple(doubts),
     )
+
+
+def _in_place(angles: np.ndarray, shift_deg: float) -> np.ndarray:
+    """Angles 2-theta in degrees of a sample at its place, of one displaced by `shift_deg`."""
+    return angles + shift_deg * np.cos(np.radians(angles / 2))
 
 
 def equal_d(

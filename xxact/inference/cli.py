@@ -17,7 +17,7 @@ from xxact.terminal import StatusLine
 
 if TYPE_CHECKING:
     from xxact.inference.answer import Answer
-    from xxact.inference.predictor import Predictor
+    from xxact.inference.predictor import Predictor, Sample
 
 #: Patterns that go through a model together.
 BATCH_SIZE = 32
@@ -36,6 +36,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--wavelength",
         metavar="W",
         help="CuKa, CoKa1, MoKa, ... or in angstrom; counts more than the file's own",
+    )
+    predict.add_argument(
+        "--standard",
+        choices=("Si", "LaB6"),
+        help="mixed into the samples: tells their displacement",
     )
     predict.add_argument("--model", type=Path, metavar="RUN", help="a bundle, or a finished run")
     output = predict.add_mutually_exclusive_group()
@@ -110,9 +115,13 @@ def _answers(
     """The answer to each file, or the line that says why there is none, as they come."""
     status = StatusLine(redraw_s=0.2, print_s=10.0)
     waiting = []
+
+    def sample(path: Path) -> Sample:
+        return predictor.sample(path, options.formula, options.wavelength, options.standard)
+
     for k, path in enumerate(paths, start=1):
         try:
-            waiting.append(predictor.sample(path, options.formula, options.wavelength))
+            waiting.append(sample(path))
         except MISTAKES as error:
             yield explained(error)
         if len(waiting) == BATCH_SIZE or k == len(paths):

@@ -70,20 +70,23 @@ class Predictor:
         formula: str | None = None,
         wavelength: str | None = None,
         windows: bool = False,
+        standard: str | None = None,
     ) -> Answer:
         """The answer to one pattern, in a file or as `measured_pattern` makes it.
 
         wavelength: as `--wavelength` takes it: `CuKa`, `1.5406`. windows: whether to find out
-        which parts of the pattern the answer rests on.
-        Raises `UserError` for what is no pattern or no formula.
+        which parts of the pattern the answer rests on. standard: what was mixed into the sample,
+        `Si` or `LaB6`, of `xxact.inference.standard`.
+        Raises `UserError` for what is no pattern or no formula, and for a standard without lines.
         """
-        return self.predict_all([self.sample(pattern, formula, wavelength)], windows)[0]
+        return self.predict_all([self.sample(pattern, formula, wavelength, standard)], windows)[0]
 
     def sample(
         self,
         pattern: Path | str | Measured,
         formula: str | None = None,
         wavelength: str | None = None,
+        standard: str | None = None,
     ) -> Sample:
         """A pattern as `predict_all` takes it."""
         elements = fractions = None
@@ -91,7 +94,7 @@ class Predictor:
             elements, fractions = composition_of(formula)
         if not isinstance(pattern, Measured):
             pattern = read_pattern(pattern, of_word(wavelength) if wavelength else None)
-        return Sample(pattern, clean(pattern), formula, elements, fractions)
+        return Sample(pattern, clean(pattern, standard), formula, elements, fractions)
 
     def predict_all(self, samples: Sequence[Sample], windows: bool = False) -> list[Answer]:
         """The answers to some samples, computed together."""
