@@ -22,7 +22,7 @@ CACHE_BYTES = 1 << 30
 _CACHE_BLOCK = 256
 
 #: Samples that are degraded together on a CPU, to stay in its cache.
-DEGRADED_CHUNK = 32
+DEGRADED_CHUNK = 64
 
 #: Standard deviation of the Gaussian that broadens reflections, in degrees 2-theta.
 SIGMA_DEG = 0.1

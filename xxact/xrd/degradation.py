@@ -46,11 +46,12 @@ ALPHA2_OVER_ALPHA1 = WAVELENGTHS_ANGSTROM["CuKa2"] / WAVELENGTHS_ANGSTROM["CuKa1
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _LENGTH = 4608  # of the transforms: the grid and 7 degrees, after which tails come round again
-_NODES = 4
+_NODES = 3
 _NOTHING = -60.0  # logarithm of a zero: with denormal numbers a CPU takes ten times as long
-_COARSE = 86  # points that a background is computed at, a degree apart
-_STRETCH, _NEIGHBOURS = 25, 5  # points of half a degree, and stretches of them in 2.5 degrees
+_STRETCH = 25  # points in half a degree
 _POOL = 1 << 18  # random numbers of each smoothness
+_OF_LINES = ("texture_at", "texture", "debye_waller", "strain", "alpha2")
+_OF_LINES += ("zero_deg", "displacement_deg")
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
 
 
@@ -76,22 +77,29 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
 def _lines(
     two_theta: Tensor, intensity: Tensor, row: Tensor, of: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Angles in degrees, intensities and samples (2 R,) of the lines of both wavelengths."""
+    """Angles in degrees, intensities and samples (L,) of the lines of both wavelengths."""
+    # (R,) each, gathered together: reading the samples of all lines is what costs
+    columns = torch.stack([of[name] for name in _OF_LINES], dim=1)  # (B, 7)
+    own = dict(zip(_OF_LINES, columns[row].unbind(1), strict=True))
     sine = torch.sin(torch.deg2rad(two_theta.float() / 2))  # (R,)
     normal = _normals(row.device)
     # The angle picks the random number: it needs no place among the lines of a batch.
-    place = of["texture_at"][row] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
-    texture = of["texture"][row] * normal[0, place.long() % _POOL]
-    thermal = 2 * of["debye_waller"][row] * (sine / WAVELENGTH_ANGSTROM) ** 2
+    place = own["texture_at"] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
+    texture = own["texture"] * normal[0, place.long() % _POOL]
+    thermal = 2 * own["debye_waller"] * (sine / WAVELENGTH_ANGSTROM).square()
     intensity = intensity.float() * torch.exp(texture - thermal)
 
-    sine = sine / (1 + of["strain"][row])
-    sine = torch.cat((sine, sine * ALPHA2_OVER_ALPHA1)).clamp_(max=1.0)  # (2 R,)
-    intensity = torch.cat((intensity, intensity * of["alpha2"][row]))
-    row = torch.cat((row, row))
-    cosine = torch.sqrt(1 - sine**2)
-    angle = torch.rad2deg(2 * torch.asin(sine))
-    angle = angle + of["zero_deg"][row] - of["displacement_deg"][row] * cosine
+    sine = sine / (1 + own["strain"])
+    # On a CPU lines without a second one are left out; to count them would wait for a GPU.
+    second = slice(None) if row.is_cuda else own["alpha2"].nonzero().squeeze(1)
+    sine = torch.cat((sine, sine[second] * ALPHA2_OVER_ALPHA1)).clamp_(max=1.0)  # (L,)
+    intensity = torch.cat((intensity, (intensity * own["alpha2"])[second]))
+    row = torch.cat((row, row[second]))
+    zero, displacement = (
+        torch.cat((own[name], own[name][second])) for name in ("zero_deg", "displacement_deg")
+    )
+    angle = torch.rad2deg(2 * torch.asin(sine)) + zero
+    angle = torch.addcmul(angle, displacement, torch.sqrt(1 - sine.square()), value=-1)
     return angle, intensity, row
 
 
@@ -117,19 +125,19 @@ def _profiles(
     angle: Tensor, intensity: Tensor, row: Tensor, variance: Tensor, lorentzian: Tensor
 ) -> Tensor:
     """The sum of the lines' Voigt functions on the grid (B, 4250), the highest point 100."""
-    inside = (angle >= TWO_THETA_MIN_DEG) & (angle <= TWO_THETA_MAX_DEG)  # (2 R,)
+    inside = (angle >= TWO_THETA_MIN_DEG) & (angle <= TWO_THETA_MAX_DEG)  # (L,)
     place = torch.where(inside, (angle - TWO_THETA_MIN_DEG) / TWO_THETA_STEP_DEG, 0.0)
     weight = torch.where(inside, intensity, 0.0)
-    sticks = spread(place, weight, row, variance.shape[1], _LENGTH)  # (B, L)
+    sticks = spread(place, weight, row, variance.shape[1], _LENGTH)  # (B, 4608)
     weights, frequency, over_spline = _interpolation(angle.device)
-    spectra = torch.fft.rfft(sticks * weights)  # (nodes, B, L // 2 + 1)
+    spectra = torch.fft.rfft(sticks * weights)[..., : len(frequency)]  # (nodes, B, 1153)
     gaussian = 2 * math.pi**2 * variance / TWO_THETA_STEP_DEG**2
     lorentzian = 2 * math.pi * lorentzian / TWO_THETA_STEP_DEG
     # exp(-(g f + l) f) over the transform of the spline
     kernel = torch.addcmul(lorentzian[..., None], gaussian[..., None], frequency)
     kernel = torch.addcmul(over_spline, kernel, frequency, value=-1)
     kernel.clamp_(min=_NOTHING).exp_()
-    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, L // 2 + 1)
+    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, 1153)
     pattern = torch.fft.irfft(spectrum, n=_LENGTH)[:, BEFORE : BEFORE + N_POINTS].clamp(min=0.0)
     return pattern.mul_(_to_100(pattern))
 
@@ -141,45 +149,48 @@ def _count(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> None:
     when the background is taken off. What smooths lines smooths noise, whose variance is that of
     the counts before.
     """
-    background = 100 * _background(of)  # (B, 4250)
+    coarse = 100 * _background(of)  # (B, 171)
     smoothness = (missing.sqrt() / TWO_THETA_STEP_DEG).round().long().clamp_(max=_SMOOTHEST)
     start = smoothness * _POOL + (of["noise_at"] * (_POOL - N_POINTS)).long()  # (B,)
     noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1)[start]  # (B, 4250)
     per_count = (100 / of["counts"])[:, None]
-    noise.mul_(((pattern + background) * per_count).sqrt_())
-    pattern.addcmul_(_foot(pattern), of["tails_taken"][:, None], value=-1)
-    pattern.addcmul_(background, of["background_left"][:, None]).add_(noise)
+    noise.mul_(_fine(coarse).add_(pattern).mul_(per_count).sqrt_())
+    left = of["background_left"][:, None] * coarse - of["tails_taken"][:, None] * _foot(pattern)
+    pattern.add_(_fine(left)).add_(noise)
 
 
 def _foot(pattern: Tensor) -> Tensor:
-    """What of lines alone (B, 4250) looks like background: tails that run together.
+    """What of lines alone looks like background: tails that run together, (B, 171) as below.
 
     A background bends over a few degrees and goes through the lowest stretches: of the means of
     half a degree the least within a degree on either side, smoothed as far.
     """
     means = pattern.unflatten(1, (-1, _STRETCH)).mean(dim=2)  # (B, 170)
-    least = -F.max_pool1d(-means, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)
-    smooth = F.avg_pool1d(
-        least, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2, count_include_pad=False
-    )
-    return F.interpolate(smooth[:, None], size=N_POINTS, mode="linear").squeeze(1)
+    least = -F.max_pool1d(-means, 5, stride=1, padding=2)
+    return F.avg_pool1d(least, 4, stride=1, padding=2, count_include_pad=False)
 
 
 def _background(of: dict[str, Tensor]) -> Tensor:
-    """What the lines stand on (B, 4250), in parts of the strongest line's height."""
-    angle = _linspace(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG, _COARSE, of["air"].device)
-    x = _linspace(-1.0, 1.0, _COARSE, of["air"].device)
+    """What the lines stand on, in parts of the strongest line's height: (B, 171) values from 5 to
+    90 degrees, half a degree apart."""
+    n = N_POINTS // _STRETCH + 1
+    angle = _linspace(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG, n, of["air"].device)
+    x = _linspace(-1.0, 1.0, n, of["air"].device)
 
     def per_sample(name: str) -> Tensor:
         return of[name][:, None]
 
-    smooth = 1 + per_sample("slope") * x + per_sample("curvature") * (2 * x**2 - 1)  # (B, 86)
+    smooth = 1 + per_sample("slope") * x + per_sample("curvature") * (2 * x**2 - 1)  # (B, 171)
     air = per_sample("air") * TWO_THETA_MIN_DEG / angle
     width = per_sample("hump_width_deg") / _FWHM_PER_SIGMA
     hump = torch.exp(-0.5 * ((angle - per_sample("hump_deg")) / width) ** 2)
-    coarse = per_sample("background") * smooth + air + per_sample("hump") * hump
-    fine = F.interpolate(coarse[:, None], size=N_POINTS, mode="linear", align_corners=True)
-    return fine.squeeze(1)
+    return per_sample("background") * smooth + air + per_sample("hump") * hump
+
+
+def _fine(coarse: Tensor) -> Tensor:
+    """Values (B, 171) half a degree apart, on the grid (B, 4250), by straight lines."""
+    share = _linspace(0.0, 1 - 1 / _STRETCH, _STRETCH, coarse.device)  # (25,)
+    return torch.lerp(coarse[:, :-1, None], coarse[:, 1:, None], share).flatten(1)
 
 
 def _normalised(pattern: Tensor, of: dict[str, Tensor]) -> Tensor:
@@ -210,8 +221,9 @@ def _node_angles() -> list[float]:
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Lagrange's polynomials (nodes, 1, L) on the grid, the frequencies (L // 2 + 1,) in cycles a
-    step, and the logarithm (L // 2 + 1,) of one over the transform of the spline."""
+    """Lagrange's polynomials (nodes, 1, 4608) on the grid, the frequencies (1153,) in cycles a step,
+    and the logarithm (1153,) of one over the transform of the spline. Beyond these frequencies
+    lines as wide as the models' have less than a part in 10,000."""
     point = torch.arange(_LENGTH, dtype=torch.float64)
     angle = TWO_THETA_MIN_DEG + TWO_THETA_STEP_DEG * (point - BEFORE)
     nodes = _node_angles()
@@ -219,7 +231,7 @@ def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         math.prod((angle - other) / (node - other) for other in nodes if other != node)
         for node in nodes
     ]
-    frequency = torch.arange(_LENGTH // 2 + 1, dtype=torch.float64) / _LENGTH
+    frequency = torch.arange(_LENGTH // 4 + 1, dtype=torch.float64) / _LENGTH
     over_spline = -SPLINE_WIDTH * torch.sinc(frequency).log()
     parts = torch.stack(weights)[:, None], frequency, over_spline
     return tuple(part.float().to(device) for part in parts)
