@@ -129,8 +129,8 @@ class PatternSpec(EncoderSpec):
     feedforward: Size = 1024
     intensity: Literal["raw", "sqrt"] = "sqrt"
     axis: Literal["two_theta", "log_d"] = "two_theta"
-    stride: Size = 4
-    channels: tuple[Size, ...] = (64, 64, 128, 128, 256, 256, 512)
+    stride: Size = 8
+    channels: tuple[Size, ...] = (64, 128, 256, 512, 512, 512)
     summary: Literal["flatten", "mean"] = "flatten"
 
     @property
