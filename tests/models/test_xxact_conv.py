@@ -234,7 +234,7 @@ def test_the_cls_alone_is_that_of_all_tokens(kind, summary, layers, small_model,
     ("changes", "message"),
     [
         ({"pattern": {"stride": 1}}, "the stride be even"),
-        ({"pattern": {"stride": 8}}, "tokens of 512 points: they must divide 4352"),
+        ({"pattern": {"stride": 16}}, "tokens of 512 points: they must divide 4352"),
         ({"pattern": {"channels": ()}}, "0 channels"),
         ({"pattern": {"width": 64}}, "pattern.width 64"),
         ({"kind": "xxact_nn", "fusion": {"by": "sum"}}, "for xxact_conv alone"),
