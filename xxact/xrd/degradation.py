@@ -96,9 +96,7 @@ def _lines(
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian variance in square degrees and Lorentzian half width in degrees, (nodes, B) each,
     and the variance (B,) that the clean-up adds to each line of a sample."""
-    angles = torch.tensor([*_node_angles(), TYPICAL_DEG], device=of["size_nm"].device)
-    theta = torch.deg2rad(angles / 2)[:, None]  # (nodes + 1, 1)
-    tangent, cosine = theta.tan(), theta.cos()
+    tangent, cosine = _tangent_and_cosine(of["size_nm"].device)  # (nodes + 1, 1)
     u, w = of["caglioti_u"], of["caglioti_w"]
     v = -2 * of["caglioti_v"] * torch.sqrt(u * w)
     gaussian = (u * tangent + v) * tangent + w  # (nodes + 1, B), squares of widths
@@ -189,6 +187,13 @@ def _node_angles() -> list[float]:
         (TWO_THETA_MAX_DEG - TWO_THETA_MIN_DEG) / 2,
     )
     return [middle + half * math.cos(math.pi * (k + 0.5) / _NODES) for k in range(_NODES)]
+
+
+@functools.lru_cache(maxsize=8)
+def _tangent_and_cosine(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of theta at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
+    theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)[:, None]
+    return theta.tan().to(device), theta.cos().to(device)
 
 
 @functools.lru_cache(maxsize=8)
