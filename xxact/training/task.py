@@ -246,10 +246,7 @@ class SelfSupervised:
         whether it is shown clean or degraded ones. Of degraded ones also at what was shown.
         """
         model, world = engine.model.eval(), engine.world
-        masked = "mxm" in self.objective
-        explained = [ExplainedVariance(self._means(model))] if masked else []
-        if self.degraded:
-            explained.append(ExplainedVariance(self._means(model), masked=False))
+        explained = self._explained(model)
 
         def look(rebuilt: Reconstruction) -> None:
             for part in explained:
@@ -275,6 +272,13 @@ class SelfSupervised:
         for part in explained:
             sums |= part.scores(world)
         return {"objective": sums | {"n": len(rows)}}, {}
+
+    def _explained(self, model: nn.Module) -> list[ExplainedVariance]:
+        """Of what is masked, and of what is shown where that is to be rebuilt as well."""
+        if "mxm" not in self.objective:
+            return []
+        parts = (True, False) if self.degraded else (True,)
+        return [ExplainedVariance(self._means(model), masked) for masked in parts]
 
     def _means(self, model: nn.Module) -> Tensor:
         """Of the windows of the rows that are trained on, (2, 17, 250), computed once."""
