@@ -16,6 +16,7 @@ from xxact.experiments.result import (
     write_data_summary,
     write_result,
 )
+from xxact.training.readings import EARLY
 
 OPEN_MODELS = ("energy", "system", "both", "xrd_system")
 OPEN_CHANGES = (
@@ -278,7 +279,7 @@ def _embedding(final: float, draw: random.Random) -> dict:
         "embedding": {
             "n": 140,
             "part": "test",
-            "ids": [f"made-up-{k}" for k in range(140)],
+            "ids": [f"made-up-{k:03}" for k in range(140)],
             "crystal_system": systems,
             "pca": pca,
             "explained_variance_ratio": [0.4, 0.2],
@@ -287,8 +288,17 @@ def _embedding(final: float, draw: random.Random) -> dict:
                 "projection": {k: v - 0.1 for k, v in silhouettes.items()}
                 | {"mean": round(final - 0.57, 3)},
             },
+            "silhouette_of_sample": {
+                "embedding": [final - 0.47 + shift for shift in _shifts(140)],
+                "projection": [final - 0.57 + shift for shift in _shifts(140)],
+            },
         }
     }
+
+
+def _shifts(n: int) -> list[float]:
+    """How samples lie about their mean, the same for every run."""
+    return np.linspace(-0.2, 0.2, n).tolist()
 
 
 def make_data(scale: str, data: str = "a" * 64) -> dict:
@@ -329,6 +339,12 @@ def make_predictions(result: dict) -> dict[str, np.ndarray]:
         "n_polymorphs": (1 + formula % 7).astype(np.int16),
     }
     test = result["metrics"]["final"]["test"]
+    early = {
+        name: point["test"]
+        for name, share in EARLY.items()
+        for point in result.get("curve", [])
+        if abs(point["progress"] - share) < 1e-6
+    }
     if ENERGY in test:
         true = same.normal(-1, 0.5, n // 3 + 1)[formula] + same.normal(0, 0.1, n)
         mean = np.bincount(formula, true)[formula] / np.bincount(formula)[formula]
@@ -342,15 +358,19 @@ def make_predictions(result: dict) -> dict[str, np.ndarray]:
             noise *= mae / np.abs(predicted - true).mean()
             predicted = mean + sees * (true - mean) + noise
         found[f"{ENERGY}.true"], found[f"{ENERGY}.predicted"] = true, predicted
+        for name, scores in early.items():
+            times = scores[ENERGY]["mae_mev_per_atom"] / test[ENERGY]["mae_mev_per_atom"]
+            found[f"{ENERGY}.{name}"] = true + times * (predicted - true)
         if sees:
             for name in ("permuted_any", "permuted_formula"):
                 found[f"{ENERGY}.{name}"] = mean + noise
     if "crystal_system" in test:
         true = np.arange(n) % 7
         easy = np.argsort(np.argsort(hard + own.normal(0, 0.3, n)))
-        right = easy < round(n * test["crystal_system"]["accuracy_percent"] / 100)
         found["crystal_system.true"] = true.astype(np.int16)
-        found["crystal_system.predicted"] = np.where(right, true, (true + 1) % 7).astype(np.int16)
+        for name, scores in {"predicted": test, **early}.items():
+            right = easy < round(n * scores["crystal_system"]["accuracy_percent"] / 100)
+            found[f"crystal_system.{name}"] = np.where(right, true, (true + 1) % 7).astype(np.int16)
     if "space_group" in test:
         probability = own.dirichlet(np.full(230, 0.1), n)
         true = np.arange(n) % 230

@@ -56,7 +56,7 @@ def test_every_number_of_a_result_is_in_one_frame(whole):
     assert row["count"] == result["per_class"]["confusion"][6][4]
     row = _one(analysis.load_elements(whole), **place, element="O")
     assert row["value"] == result["per_element"][fabricate.ENERGY]["O"]["mae_mev_per_atom"]
-    row = _one(analysis.load_embeddings(whole), **place, id="made-up-9")
+    row = _one(analysis.load_embeddings(whole), **place, id="made-up-009")
     assert [row["x"], row["y"]] == result["embedding"]["pca"][9]
     row = _one(analysis.load_silhouettes(whole), **place, space="projection", **{"class": "mean"})
     assert row["value"] == result["embedding"]["silhouette"]["projection"]["mean"]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, mean_absolute_error
 
+from xxact.training.readings import EARLY
+
 #: From eV/atom to the meV/atom of a score; other units are those of the target.
 FACTOR = {"mae_mev_per_atom": 1000.0}
 
@@ -39,6 +41,11 @@ def check_result(result, predictions):
     for reading in set(metrics) - {"final"}:
         scores = metrics[reading]
         check_scores(scores.get("test", scores), predictions, whole, reading)
+    for reading in EARLY:
+        for target in final["test"]:
+            if f"{target}.{reading}" in predictions:
+                (own,) = (p for p in result["curve"] if abs(p["progress"] - EARLY[reading]) < 5e-3)
+                check_scores({target: own["test"][target]}, predictions, whole, reading)
     if result.get("per_class"):
         own = predictions["crystal_system.true"] >= 0
         pair = (predictions[f"crystal_system.{of}"][own] for of in ("true", "predicted"))

@@ -7,6 +7,7 @@ from sklearn.metrics import (
     confusion_matrix,
     mean_absolute_error,
     recall_score,
+    silhouette_samples,
     silhouette_score,
 )
 
@@ -71,6 +72,9 @@ def test_silhouettes_equal_scikit_learn(tiny_store):
     silhouette = found["silhouette"]
     expected = silhouette_score(embedding, system)
     assert silhouette["embedding"]["mean"] == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_allclose(
+        found["silhouette_of_sample"]["embedding"], silhouette_samples(embedding, system), atol=1e-5
+    )
     assert silhouette["projection"]["mean"] == pytest.approx(
         silhouette_score(np.array(found["pca"]), system), abs=1e-3
     )
@@ -81,5 +85,5 @@ def test_crystals_of_one_system_have_no_silhouettes(tiny_store):
     (rows,) = np.nonzero(system == np.bincount(system[system >= 0]).argmax())
     embedding = np.random.default_rng(0).normal(size=(len(rows), 8))
     found = evaluation.summarise_embedding(tiny_store, rows, embedding)
-    assert found["silhouette"] == {"embedding": {}, "projection": {}}
+    assert found["silhouette"] == found["silhouette_of_sample"] == {}
     assert np.shape(found["pca"]) == (len(rows), 2)

@@ -14,7 +14,7 @@ def entry(step, energy, accuracy):
         "formation_energy_per_atom": {"mae_mev_per_atom": energy, "n": 10},
         "crystal_system": {"accuracy_percent": accuracy, "n": 10},
     }
-    return {"step": step, "validation": scores, "test": scores}
+    return {"step": step, "progress": step / 4, "validation": scores, "test": scores}
 
 
 CURVE = [entry(1, 100.0, 90.0), entry(2, 90.0, 80.0), entry(3, 95.0, 91.0), entry(4, 96.0, 91.0)]
@@ -34,10 +34,19 @@ def test_predictions_are_kept_of_the_evaluation_that_a_reading_is_of():
         guess = {target.name: np.array([CURVE[k]["step"]]) for target in TARGETS}
         for reading, own in readings.kept_of_last(CURVE[: k + 1], TARGETS, guess).items():
             kept.setdefault(reading, {}).update(own)
-    steps = {(reading, name): int(v) for reading, own in kept.items() for name, v in own.items()}
+    steps = {(reading, name): int(v[0]) for reading, own in kept.items() for name, v in own.items()}
     assert steps == {
         ("selected", ENERGY.name): 3,
         ("selected", CRYSTAL_SYSTEM.name): 3,
         ("best_on_test", ENERGY.name): 2,
         ("best_on_test", CRYSTAL_SYSTEM.name): 3,
+        ("p25", ENERGY.name): 1,
+        ("p25", CRYSTAL_SYSTEM.name): 1,
     }
+
+
+def test_an_early_reading_is_of_the_nearest_evaluation_if_that_is_near():
+    curve = [{"progress": progress} for progress in (0.04, 0.046, 0.0545, 0.2, 0.24, 0.251, 0.2485)]
+    assert readings.early(curve, 0.05) is curve[1]
+    assert readings.early(curve, 0.15) is None
+    assert readings.early(curve, 0.25) is curve[5]

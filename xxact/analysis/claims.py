@@ -50,9 +50,9 @@ RULE = (
     "statement holds if every one of its comparisons does, and does not hold if one of its k fails "
     "at 1/k of the level. All statements of a scale together are wrong with a probability of at "
     f"most {LEVEL:.0%} (Holm). Read from the last weights. With one seed on a side a verdict is "
-    "about these runs, not about training again. Without kept predictions, as for values during "
-    "training, samples are not paired: accuracies and silhouettes have the largest variance that "
-    "their mean allows, absolute errors a spread as large as their mean."
+    "about these runs, not about training again. Where a run did not keep what it predicted, "
+    "samples are not paired: accuracies and silhouettes have the largest variance that their mean "
+    "allows, absolute errors a spread as large as their mean."
 )
 #: Target -> in words, in the names of runs, its unit, and whether more of it is better.
 TARGETS = {
@@ -188,18 +188,17 @@ class Evidence:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._kept: dict[str, dict[str, pd.DataFrame]] = {}
+        self._embeddings: pd.DataFrame | None = None
         self.asked: list[str] = []
 
     def score(self, run: str, quantity: str) -> Estimate | None:
-        """A score of `quantities` as a mean over its samples.
-
-        Of the last weights sample by sample, where predictions were kept.
-        """
+        """A score of `quantities` as a mean over its samples: one by one where they were kept."""
         self.asked.append(run)
-        target, _, reading = quantity.partition("/")
-        if reading == "final" and target in self._predictions(run):
-            errors, groups, _ = self._samples(run, target)
-            return Estimate(errors.mean(1), errors, groups)
+        kept = self._kept_samples(run, *quantity.split("/"))
+        if kept is not None:
+            samples, groups = kept
+            return Estimate(samples.mean(1), samples, groups)
+        reading = quantity.partition("/")[2]
         value = self._source.values.get((run, quantity))
         if value is None or value["mean"] != value["mean"]:
             return None
@@ -236,6 +235,30 @@ class Evidence:
         values = mean[:, None] + own * (correct - mean[:, None]) / own.mean()
         return Estimate(mean, values, groups)
 
+    def _kept_samples(
+        self, run: str, target: str, reading: str
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """What each sample adds (K, n) to a score, and its formula (n,); None if not kept."""
+        if target in frame.SPACES:
+            return self._silhouettes(run, target) if reading == "mean" else None
+        column = "predicted" if reading == "final" else reading
+        kept = self._predictions(run).get(target)
+        if kept is None or column not in frame.PREDICTED or kept[column].isna().any():
+            return None
+        return self._samples(run, target, column)[:2]
+
+    def _silhouettes(self, run: str, space: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Silhouettes (K, n) of a run's samples, and their formulas (n,); None if not kept."""
+        if self._embeddings is None:
+            self._embeddings = frame.load_embeddings(self._source.root, self._source.scale)
+        kept = self._embeddings[self._embeddings["run"] == run]
+        known = self._predictions(run).get(SYSTEM)
+        if known is None or kept.empty or kept[space].isna().any():
+            return None
+        wide = kept.pivot(index="id", columns="seed", values=space).sort_index()
+        formula = known.drop_duplicates("id").set_index("id").loc[wide.index, "formula"]
+        return wide.to_numpy(float).T, formula.to_numpy()
+
     def _predictions(self, run: str) -> dict[str, pd.DataFrame]:
         """Target -> what a run predicted, read once."""
         if run not in self._kept:
@@ -243,10 +266,12 @@ class Evidence:
             self._kept[run] = dict(iter(loaded.groupby("target", sort=False)))
         return self._kept[run]
 
-    def _samples(self, run: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _samples(
+        self, run: str, target: str, column: str = "predicted"
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Errors or correctness (K, n) in the score's unit; formula (n,); truth (n,); by id."""
         kept = self._predictions(run)[target]
-        wide = kept.pivot(index="id", columns="seed", values="predicted").sort_index()
+        wide = kept.pivot(index="id", columns="seed", values=column).sort_index()
         first = kept.drop_duplicates("id").set_index("id").loc[wide.index]
         predicted, true = wide.to_numpy(float).T, first["true"].to_numpy(float)
         if target == CRYSTAL_SYSTEM.name:

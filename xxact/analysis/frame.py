@@ -36,6 +36,7 @@ from xxact.experiments.result import (
     read_data_summary,
     result_path,
 )
+from xxact.training.readings import EARLY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,9 @@ KEYS = ("scale", "table", "row", "run", "seed")
 SCORE = ("target", "metric", "value", "unit", "n")
 ORIGIN = ("data", "commit")
 #: The columns of predictions that are in the target's unit.
-PREDICTED = ("true", "predicted", "permuted_any", "permuted_formula")
+PREDICTED = ("true", "predicted", "permuted_any", "permuted_formula", *EARLY)
+#: Where silhouettes are taken: of the embeddings, or of their two principal components.
+SPACES = ("embedding", "projection")
 #: What `load_runs` takes as it stands from a result.
 RECORDED = tuple(
     field
@@ -134,19 +137,21 @@ def load_elements(result: Result) -> Iterator[Row]:
             yield from _scores({target: score}, element=symbol)
 
 
-@_loader("id", "crystal_system", "x", "y", "x_share", "y_share")
+@_loader("id", "crystal_system", "x", "y", "x_share", "y_share", *SPACES)
 def load_embeddings(result: Result) -> Iterator[Row]:
     """Test samples in the plane of the two principal components: a row a (run, seed, id).
 
     x, y: the components; x_share, y_share: the share of the variance that each explains (NaN where
-    there is no second one).
+    there is no second one). embedding, projection: silhouette of the sample in either space, where
+    that was recorded.
     """
     if (embedding := result.embedding) is None:
         return
     shares = dict(zip(("x_share", "y_share"), embedding.explained_variance_ratio, strict=False))
-    samples = zip(embedding.ids, embedding.crystal_system, embedding.pca, strict=True)
-    for name, system, (x, y) in samples:
-        yield {"id": name, "crystal_system": system, "x": x, "y": y} | shares
+    for k, (x, y) in enumerate(embedding.pca):
+        sample = {"id": embedding.ids[k], "crystal_system": embedding.crystal_system[k]}
+        silhouettes = {s: values[k] for s, values in embedding.silhouette_of_sample.items()}
+        yield sample | {"x": x, "y": y} | shares | silhouettes
 
 
 @_loader("space", "class", "value", "n")
@@ -190,10 +195,11 @@ def load_predictions(
     scale, runs: read only these. true, predicted: in the target's unit (eV/atom), or the
     index of a class; samples without a label are left out. permuted_any, permuted_formula: the
     prediction with the pattern of another test sample, or of another crystal of the same formula;
-    NaN where there is none. rank: of the true class by its probability, 1 for the likeliest, the
-    last of equals; NaN of numbers. formula: a number a formula; formula_in_training: whether a
-    training sample has it; n_polymorphs: samples of the data set that have it. origin: where the
-    true value comes from, "" where that is not known.
+    p05, p15, p25: that after so many % of the training; NaN where there is none. rank: of the true
+    class by its probability, 1 for the likeliest, the last of equals; NaN of numbers. formula: a
+    number a formula; formula_in_training: whether a training sample has it; n_polymorphs: samples
+    of the data set that have it. origin: where the true value comes from, "" where that is not
+    known.
     """
     import pandas as pd
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from xxact.analysis import frame, pattern, scaling, space_groups
 from xxact.analysis.published import printed
+from xxact.training.readings import EARLY, EARLY_TOLERANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +36,6 @@ RUN = ["run", "seed"]
 COLUMNS = ("run", "quantity", "seed", "value", "unit", "n", "target", "text")
 #: How a score is read: the paper's reading first.
 READINGS = {"best": "best on test", "final": "final", "selected": "selected on validation"}
-#: Shares of the training after which Table 2 is read, and how far off an evaluation may be.
-PROGRESS = {"p05": 0.05, "p15": 0.15, "p25": 0.25}
-PROGRESS_TOLERANCE = 0.005
 #: The run that pretraining is measured against.
 BASELINE = "table2/none"
 COSTS = {
@@ -129,9 +127,9 @@ def _progress(curves: pd.DataFrame) -> pd.DataFrame:
 
     test = curves[(curves["split"] == "test") & (curves["target"] != "objective")]
     found = []
-    for key, share in PROGRESS.items():
+    for key, share in EARLY.items():
         off = (test["progress"] - share).abs()
-        near = test[off <= PROGRESS_TOLERANCE].assign(off=off).sort_values("off", kind="stable")
+        near = test[off <= EARLY_TOLERANCE].assign(off=off).sort_values("off", kind="stable")
         near = near.drop_duplicates(["run", "seed", "target"])
         found.append(near.assign(quantity=near["target"] + "/" + key))
     return pd.concat(found)

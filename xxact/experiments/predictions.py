@@ -9,6 +9,7 @@
     T.origin             S       (n,)    where the true value comes from, of `targets.ORIGINS`
     T.selected           f4|i2   (n,)    predicted by the weights that are best on validation
     T.best_on_test       f4|i2   (n,)    by those that are best on these samples, as in the paper
+    T.p05, .p15, .p25    f4|i2   (n,)    by those after 5, 15 and 25 % of the training
     T.permuted_any       f4|i2   (n,)    predicted with the pattern of another of these samples
     T.permuted_formula   f4|i2   (n,)    with that of another crystal of the store of the same
                                          formula; NaN or -1 where there is none
@@ -16,7 +17,8 @@
     formula_in_training  bool    (n,)    whether a training sample has that formula
     n_polymorphs         i2      (n,)    samples of the store that have it
 
-All but `selected` and `best_on_test`, which models that are trained have, are of the last weights.
+Columns are of the last weights but for those five, which models that are trained have; of the
+shares of the training those after which there was an evaluation.
 The permuted ones are those of models that read composition and pattern: what is left of a model's
 knowledge when the pattern says nothing of the sample, or tells no polymorph from another.
 """

@@ -167,6 +167,7 @@ class Embedding(_Open):
     pca: list[tuple[FiniteFloat, FiniteFloat]]
     explained_variance_ratio: list[FiniteFloat]
     silhouette: dict[Literal["embedding", "projection"], Silhouettes]
+    silhouette_of_sample: dict[Literal["embedding", "projection"], list[FiniteFloat]] = {}
 
 
 class PredictionsRecord(_Frozen):

@@ -178,9 +178,9 @@ def embedding_sample(store: Store, rows: np.ndarray) -> np.ndarray:
 def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -> dict[str, Any]:
     """PCA to two dimensions and silhouettes by crystal system of the embeddings of `rows`.
 
-    Silhouettes are given in the embedding space (n, W) and in the projection; a class's
-    silhouette is the mean over its samples, "mean" the mean over all samples. There are none where
-    the samples are of one class, or of a class each.
+    Silhouettes are given in the embedding space (n, W) and in the projection, of each sample and
+    as means: of a class over its samples, "mean" over all samples. There are none where the
+    samples are of one class, or of a class each.
     """
     from sklearn.decomposition import PCA
     from sklearn.metrics import silhouette_samples
@@ -190,15 +190,14 @@ def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -
     pca = PCA(n_components=2, svd_solver="full")
     projection = pca.fit_transform(embedding)
 
-    def silhouette(points: np.ndarray) -> dict[str, float]:
-        if not 1 < len(np.unique(system)) < len(system):
-            return {}
-        values = silhouette_samples(points, system)
-        by_class = {
-            CRYSTAL_SYSTEMS[k]: round(float(values[system == k].mean()), 6)
-            for k in np.unique(system)
-        }
-        return {"mean": round(float(values.mean()), 6), **by_class}
+    of_sample: dict[str, np.ndarray] = {}  # (n,) in each space
+    if 1 < len(np.unique(system)) < len(system):
+        for space, points in (("embedding", embedding), ("projection", projection)):
+            of_sample[space] = silhouette_samples(points, system)
+
+    def means(values: np.ndarray) -> dict[str, float]:
+        by_class = {CRYSTAL_SYSTEMS[k]: values[system == k].mean() for k in np.unique(system)}
+        return {key: round(float(v), 6) for key, v in {"mean": values.mean(), **by_class}.items()}
 
     return {
         "n": len(rows),
@@ -207,8 +206,6 @@ def summarise_embedding(store: Store, rows: np.ndarray, embedding: np.ndarray) -
         "crystal_system": [CRYSTAL_SYSTEMS[k] for k in system],
         "pca": projection.round(4).tolist(),
         "explained_variance_ratio": pca.explained_variance_ratio_.round(6).tolist(),
-        "silhouette": {
-            "embedding": silhouette(embedding),
-            "projection": silhouette(projection),
-        },
+        "silhouette": {space: means(values) for space, values in of_sample.items()},
+        "silhouette_of_sample": {s: values.round(5).tolist() for s, values in of_sample.items()},
     }

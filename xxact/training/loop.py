@@ -315,5 +315,6 @@ class Training:
         if predictions:
             latest = readings.kept_of_last(state.curve, self.task.targets, predictions)
             for reading, values in latest.items():
-                state.kept.setdefault(reading, {}).update(values)
+                own = {name: torch.from_numpy(array) for name, array in values.items()}
+                state.kept.setdefault(reading, {}).update(own)
         state.loss_sum, state.loss_steps = 0.0, 0

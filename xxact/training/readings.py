@@ -1,7 +1,8 @@
-"""The three readings of a learning curve, and what the model predicted at each of them.
+"""The readings of a learning curve, and what the model predicted at each of them.
 
-"final" is the last evaluation; "selected" the one that is best on the validation split; and
-"best_on_test" the best on the test split, each target on its own, as the paper reads its curves.
+"final" is the last evaluation; "selected" the one that is best on the validation split;
+"best_on_test" the best on the test split, each target on its own, as the paper reads its curves;
+and "p05", "p15" and "p25" are those early in the training that its Table 2 has.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from xxact.data.targets import Target
 
 CRITERION = "smallest geometric mean of the validation errors"
+
+#: Shares of the training after which Table 2 is read, and how far off an evaluation may be.
+EARLY = {"p05": 0.05, "p15": 0.15, "p25": 0.25}
+EARLY_TOLERANCE = 0.005
 
 #: An evaluation during training: its step, and scores by split and target.
 Entry = dict[str, Any]
@@ -57,15 +60,24 @@ def best_on_test(curve: Sequence[Entry], target: Target) -> Entry | None:
 
 def kept_of_last(
     curve: Sequence[Entry], targets: Sequence[Target], predictions: dict[str, np.ndarray]
-) -> dict[str, dict[str, Tensor]]:
+) -> dict[str, dict[str, np.ndarray]]:
     """Of the test `predictions` (n,) at the last evaluation, those that a reading is of so far.
 
     By reading and target; a curve has one last evaluation after another, and what is given for
     the same reading and target later takes the place of the earlier.
     """
-    last, kept = curve[-1], {}
-    own = {name: torch.from_numpy(np.asarray(values)) for name, values in predictions.items()}
+    last = curve[-1]
+    kept = {name: predictions for name, share in EARLY.items() if early(curve, share) is last}
     if "validation" in last and select_on_validation(curve, targets) is last:
-        kept["selected"] = own
-    best = {t.name: own[t.name] for t in targets if best_on_test(curve, t) is last}
+        kept["selected"] = predictions
+    best = {t.name: predictions[t.name] for t in targets if best_on_test(curve, t) is last}
     return kept | ({"best_on_test": best} if best else {})
+
+
+def early(curve: Sequence[Entry], share: float) -> Entry | None:
+    """The evaluation nearest to a share of the training; None where there is none near to it.
+
+    The first of several that are equal.
+    """
+    nearest = min(curve, key=lambda entry: abs(entry["progress"] - share))
+    return nearest if abs(nearest["progress"] - share) <= EARLY_TOLERANCE else None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from xxact.analysis import frame
 from xxact.analysis.plots import style
 from xxact.analysis.published import printed
-from xxact.analysis.quantities import PROGRESS
 from xxact.analysis.tables import PRETRAINING_LABELS
+from xxact.training.readings import EARLY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +78,9 @@ def figure6(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
 def _published(axis, key: str, palette: dict[str, str]) -> None:
     """Open markers at the paper's values."""
     for (row, colour), marker in zip(palette.items(), "so", strict=True):
-        heights = [float(printed(f"table2/rows/{row}/{key}/{at}")) for at in PROGRESS]
+        heights = [float(printed(f"table2/rows/{row}/{key}/{at}")) for at in EARLY]
         look = {"markersize": 5, "markerfacecolor": "white", "markeredgecolor": colour}
-        shares = [100 * share for share in PROGRESS.values()]
+        shares = [100 * share for share in EARLY.values()]
         axis.plot(shares, heights, linestyle="none", marker=marker, **look)
 
 
