@@ -205,7 +205,7 @@ class Evidence:
         lowest, highest = 0.0, math.inf
         if value["target"] == SYSTEM:
             highest = 100.0
-        elif reading == "mean" or "explained_variance" in target:
+        elif reading == "mean" or "explained_variance" in quantity:
             lowest, highest = -1.0, 1.0
         return of_scores(value["values"], int(value["n"]), lowest, highest)
 
