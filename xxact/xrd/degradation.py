@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, spread
+from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, broaden, spread
 from xxact.xrd.grid import (
     N_POINTS,
     TWO_THETA_MAX_DEG,
@@ -71,11 +71,34 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
     return _normalised(pattern, of)
 
 
+@torch.no_grad()
+def calculate(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Tensor) -> Tensor:
+    """What `degrade` degrades: patterns (B, 4250) in [0, 100] of the same lattices, all known.
+
+    Strain is the sample's and stays; instrument, texture, thermal motion, noise and background do
+    not. Arguments are as of `degrade`, but for impurities, which are left out.
+    """
+    strain = measurements[:, list(RANGES).index("strain")]  # (B,)
+    sine = _sine(two_theta) / (1 + strain[row])  # (R,)
+    angle = _angle(sine.clamp_(max=1.0))
+    return broaden(angle, intensity, row, len(measurements), MODEL_SIGMA_DEG)
+
+
+def _sine(two_theta: Tensor) -> Tensor:
+    """The sine of theta, for 2-theta in degrees."""
+    return torch.sin(torch.deg2rad(two_theta.float() / 2))
+
+
+def _angle(sine: Tensor) -> Tensor:
+    """2-theta in degrees."""
+    return torch.rad2deg(2 * torch.asin(sine))
+
+
 def _lines(
     two_theta: Tensor, intensity: Tensor, row: Tensor, of: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Angles in degrees, intensities and samples (2 R,) of the lines of both wavelengths."""
-    sine = torch.sin(torch.deg2rad(two_theta.float() / 2))  # (R,)
+    sine = _sine(two_theta)  # (R,)
     normal = _normals(row.device)
     # The angle picks the random number: it needs no place among the lines of a batch.
     place = of["texture_at"][row] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
@@ -88,8 +111,7 @@ def _lines(
     intensity = torch.cat((intensity, intensity * of["alpha2"][row]))
     row = torch.cat((row, row))
     cosine = torch.sqrt(1 - sine**2)
-    angle = torch.rad2deg(2 * torch.asin(sine))
-    angle = angle + of["zero_deg"][row] - of["displacement_deg"][row] * cosine
+    angle = _angle(sine) + of["zero_deg"][row] - of["displacement_deg"][row] * cosine
     return angle, intensity, row
 
 
