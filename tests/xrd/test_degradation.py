@@ -67,7 +67,8 @@ def test_a_pattern_equals_the_naive_sum(seed):
     rng = np.random.default_rng(seed)
     two_theta, intensity = rng.uniform(5.5, 89.5, 40), rng.exponential(size=40)
     of = dict(zip(RANGES, draw(seed, 1)[0].astype(float), strict=True))
-    quiet = ("texture", "background", "air", "hump", "counts", "first_deg", "last_deg")
+    quiet = ("texture", "background", "air", "hump", "tails_taken", "counts")
+    quiet += ("first_deg", "last_deg")
     of |= {name: STILL[name] for name in quiet}
     expected = naive(two_theta, intensity, of)
     found = measured(two_theta, intensity, **of)[0]
@@ -158,6 +159,22 @@ def test_what_smooths_lines_smooths_noise():
     narrow = measured([60.0], caglioti_w=0.0025, **options)[0][away]
     wide = measured([60.0], caglioti_w=0.06, **options)[0][away]
     assert narrow.std() < 0.5 * wide.std()
+
+
+def test_tails_that_run_together_are_taken_for_background():
+    of = STILL | {"size_nm": 10.0}
+    lines = np.arange(40.0, 60.0, 1.5)
+    whole = naive(lines, np.ones(len(lines)), of)
+    stretches = whole.reshape(-1, 25).mean(axis=1)
+    padded = np.pad(stretches, 2, constant_values=np.inf)
+    least = np.array([padded[k : k + 5].min() for k in range(170)])
+    smooth = np.array([least[max(0, k - 2) : k + 3].mean() for k in range(170)])
+    foot = np.interp(GRID, 5 + 0.02 * (25 * np.arange(170) + 12), smooth)
+    assert 20 < foot.max() < 60
+    for part in (0.5, 1.0):
+        expected = np.clip(whole - part * foot, 0, None)
+        found = measured(lines, **of | {"tails_taken": part})[0]
+        np.testing.assert_allclose(found, 100 * expected / expected.max(), rtol=0, atol=2)
 
 
 def test_texture_changes_intensities_and_not_positions():

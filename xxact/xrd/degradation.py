@@ -5,8 +5,9 @@ What a row of `xxact.xrd.instrument.draw` describes is done in the order of the 
     lines       moved and weakened, each with its K-alpha-2, at most two kinds of crystal
     profiles    Voigt functions whose widths change with the angle
     counts      the noise of the lines and of the background that they stand on
-    clean-up    lines narrower than the models' brought to their width, background taken off but
-                for a part of it, nothing below zero, the highest point 100
+    clean-up    lines narrower than the models' brought to their width, background taken off, a
+                little too much or too little of it and most of the tails of lines with it, nothing
+                below zero, the highest point 100
     range       NaN where nothing was measured
 
 A Voigt function is a product in Fourier space, and its widths are smooth functions of the angle
@@ -48,6 +49,7 @@ _LENGTH = 4608  # of the transforms: the grid and 7 degrees, after which tails c
 _NODES = 4
 _NOTHING = -60.0  # logarithm of a zero: with denormal numbers a CPU takes ten times as long
 _COARSE = 86  # points that a background is computed at, a degree apart
+_STRETCH, _NEIGHBOURS = 25, 5  # points of half a degree, and stretches of them in 2.5 degrees
 _POOL = 1 << 18  # random numbers of each smoothness
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
 
@@ -153,7 +155,7 @@ def _profiles(
 
 
 def _count(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> None:
-    """Add to patterns, in place, the noise of counting and the background that is left.
+    """Add to patterns, in place, the noise of counting, and what a wrong background leaves.
 
     Poisson's mean and variance, with a normal distribution: what differs at a few counts is lost
     when the background is taken off. What smooths lines smooths noise, whose variance is that of
@@ -165,7 +167,22 @@ def _count(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> None:
     noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1)[start]  # (B, 4250)
     per_count = (100 / of["counts"])[:, None]
     noise.mul_(((pattern + background) * per_count).sqrt_())
+    pattern.addcmul_(_foot(pattern), of["tails_taken"][:, None], value=-1)
     pattern.addcmul_(background, of["background_left"][:, None]).add_(noise)
+
+
+def _foot(pattern: Tensor) -> Tensor:
+    """What of lines alone (B, 4250) looks like background: tails that run together.
+
+    A background bends over a few degrees and goes through the lowest stretches: of the means of
+    half a degree the least within a degree on either side, smoothed as far.
+    """
+    means = pattern.unflatten(1, (-1, _STRETCH)).mean(dim=2)  # (B, 170)
+    least = -F.max_pool1d(-means, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)
+    smooth = F.avg_pool1d(
+        least, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2, count_include_pad=False
+    )
+    return F.interpolate(smooth[:, None], size=N_POINTS, mode="linear").squeeze(1)
 
 
 def _background(of: dict[str, Tensor]) -> Tensor:
