@@ -25,12 +25,12 @@ OPEN_CHANGES = (
 )
 OPEN_GROUPS = ("xxact", "conv", "joint", "fcn_mlp", "xrd", "xrd_conv", "fcn")
 OPEN_PRETRAININGS = (
-    *("closed_half", "closed_sqrt", "closed_linear", "closed_slow", "closed_all"),
-    *("masked_published", "masked", "contrastive"),
+    *("closed_half", "closed_narrow", "closed_sqrt", "closed_linear", "closed_slow", "closed_all"),
+    *("masked_published", "masked", "denoise", "contrastive"),
 )
 OPEN_LABELS = tuple(
     f"{start}_{share}"
-    for start in ("scratch", "masked", "contrastive")
+    for start in ("scratch", "masked", "denoise", "contrastive")
     for share in (1, 3, 10, 30, 100)
     if (start, share) != ("scratch", 100)
 )
@@ -140,6 +140,12 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
             terms["objective"] |= {
                 "mxm_explained_variance": explained,
                 "mxm_explained_variance_sqrt": 2 * explained,
+                "mxm_dead_share": explained / 10,
+            }
+        if "denoise" in run:
+            terms["objective"] |= {
+                "mxm_explained_variance_shown": 5 * explained,
+                "mxm_explained_variance_sqrt_shown": 8 * explained,
             }
         curve = [
             {"step": 24 * k, "progress": k / 20, "epoch": 1.6 * k, "train_loss": 9 / k}

@@ -342,8 +342,6 @@ def test_inputs_are_checked(crystals_csv, tmp_path):
         prepare("csv", [tmp_path / "absent.csv"], tmp_path / "store")
     with pytest.raises(UserError, match="no split 'holdout'"):
         parse_inputs([f"holdout={crystals_csv}"])
-    with pytest.raises(UserError, match="give all or none"):
-        prepare("csv", [Input(crystals_csv, "train"), Input(crystals_csv)], tmp_path / "store")
     with pytest.raises(UserError, match="same content"):
         prepare("csv", [crystals_csv, Input(crystals_csv)], tmp_path / "store")
 

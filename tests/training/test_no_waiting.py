@@ -16,6 +16,7 @@ from xxact.models import build_model
 from xxact.training.micro_batches import MicroBatch
 from xxact.training.sampler import Slots
 from xxact.training.task import Supervised
+from xxact.xrd import instrument
 
 META = torch.device("meta")
 ROWS = np.arange(32)
@@ -56,3 +57,15 @@ def test_pretraining(objective, make_spec, tiny_store):
     loss = objectives.pretraining_loss(model, batch, objective, mask)["loss"]
     loss.backward()
     assert model.xrd.projection.weight.grad is not None
+
+
+def test_degraded_patterns_bring_nothing_new_from_the_host(tiny_store, monkeypatch):
+    data = DeviceStore(tiny_store, META)
+    measurements = instrument.draw(0, len(ROWS))
+    data.gather(ROWS, degrade=measurements)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a tensor is made of numbers on the host for each batch")
+
+    monkeypatch.setattr(torch, "tensor", refuse)
+    assert data.gather(ROWS, degrade=measurements).pattern.shape == (32, 4250)

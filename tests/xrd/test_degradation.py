@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import voigt_profile
 
-from xxact.xrd.degradation import degrade
+from xxact.xrd.degradation import calculate, degrade
 from xxact.xrd.grid import two_theta_grid
 from xxact.xrd.instrument import RANGES, draw
 
@@ -67,12 +67,42 @@ def test_a_pattern_equals_the_naive_sum(seed):
     rng = np.random.default_rng(seed)
     two_theta, intensity = rng.uniform(5.5, 89.5, 40), rng.exponential(size=40)
     of = dict(zip(RANGES, draw(seed, 1)[0].astype(float), strict=True))
-    quiet = ("texture", "background", "air", "hump", "counts", "first_deg", "last_deg")
+    quiet = ("texture", "background", "air", "hump", "tails_taken", "counts")
+    quiet += ("first_deg", "last_deg")
     of |= {name: STILL[name] for name in quiet}
     expected = naive(two_theta, intensity, of)
     found = measured(two_theta, intensity, **of)[0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE_PERCENT)
     assert np.abs(found - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_degraded_is_the_clean_pattern_of_the_same_lattice(seed):
+    """Lines of 0.1 degrees at Bragg's angles of strained d, whatever the instrument does."""
+    rng = np.random.default_rng(seed)
+    two_theta, intensity = rng.uniform(5.5, 89.5, 40), rng.exponential(size=40)
+    measurements = draw(seed, 1)
+    strain = dict(zip(RANGES, measurements[0].astype(float), strict=True))["strain"]
+    moved = 2 * np.degrees(np.arcsin(np.sin(np.radians(two_theta / 2)) / (1 + strain)))
+    inside = (moved >= 5) & (moved <= 90)
+    lines = np.exp(-(((GRID - moved[inside, None]) / 0.1) ** 2) / 2)  # (40, 4250)
+    pattern = intensity[inside] @ lines
+    columns = (torch.as_tensor(two_theta), torch.as_tensor(intensity))
+    columns += torch.zeros(40, dtype=torch.int64), torch.as_tensor(measurements)
+    found = calculate(*columns)[0].numpy()
+    # angles in float32 are known to within some 1e-5 degrees
+    np.testing.assert_allclose(found, 100 * pattern / pattern.max(), rtol=0, atol=0.02)
+
+
+def test_a_perfect_measurement_is_the_clean_pattern():
+    """Far within what the interpolation of widths allows, with strain."""
+    two_theta, intensity = np.linspace(6, 88, 30), np.linspace(1, 0.1, 30, dtype="f4")
+    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "counts": np.inf, "strain": 0.01}
+    measurements = np.array([[*perfect.values()]], dtype="f4")
+    columns = torch.as_tensor(two_theta), torch.as_tensor(intensity), torch.zeros(30).long()
+    clean = calculate(*columns, torch.as_tensor(measurements)).numpy()
+    found = measured(two_theta, intensity, **perfect)
+    np.testing.assert_allclose(found, clean, rtol=0, atol=0.02)
 
 
 def test_the_most_uneven_widths_stay_within_three_percent():
@@ -129,6 +159,22 @@ def test_what_smooths_lines_smooths_noise():
     narrow = measured([60.0], caglioti_w=0.0025, **options)[0][away]
     wide = measured([60.0], caglioti_w=0.06, **options)[0][away]
     assert narrow.std() < 0.5 * wide.std()
+
+
+def test_tails_that_run_together_are_taken_for_background():
+    of = STILL | {"size_nm": 10.0}
+    lines = np.arange(40.0, 60.0, 1.5)
+    whole = naive(lines, np.ones(len(lines)), of)
+    stretches = whole.reshape(-1, 25).mean(axis=1)
+    padded = np.pad(stretches, 2, constant_values=np.inf)
+    least = np.array([padded[k : k + 5].min() for k in range(170)])
+    smooth = np.array([least[max(0, k - 2) : k + 3].mean() for k in range(170)])
+    foot = np.interp(GRID, 5 + 0.02 * (25 * np.arange(170) + 12), smooth)
+    assert 20 < foot.max() < 60
+    for part in (0.5, 1.0):
+        expected = np.clip(whole - part * foot, 0, None)
+        found = measured(lines, **of | {"tails_taken": part})[0]
+        np.testing.assert_allclose(found, 100 * expected / expected.max(), rtol=0, atol=2)
 
 
 def test_texture_changes_intensities_and_not_positions():

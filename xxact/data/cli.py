@@ -28,6 +28,7 @@ _DATA_SETS = {
     "mp": "127,132 Materials Project crystals of up to 60 sites, 98,409 with an energy",
     "mp20": "CDVAE's MP-20: train.csv, val.csv, test.csv",
     "alexandria": "Alexandria 3D (PBE), 2024.12.15",
+    "amcsd": "9,275 experimental crystals of minerals, without energies",
     "aflow": "CrabNet's benchmark: AFLOW bulk moduli of formulas",
 }
 
@@ -178,7 +179,7 @@ def _add_fetch(commands) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from xxact.data.fetch import data_sets, materials_project
+    from xxact.data.fetch import amcsd, data_sets, materials_project
 
     with held(args.out / LOCK, f"{args.out} is being filled"):
         if args.data_set == "alexandria":
@@ -186,7 +187,8 @@ def _fetch(args: argparse.Namespace) -> int:
         elif args.data_set == "mp":
             materials_project.mp(args.out)
         else:
-            {"mp20": data_sets.mp20, "aflow": data_sets.aflow}[args.data_set](args.out)
+            fetch = {"mp20": data_sets.mp20, "aflow": data_sets.aflow, "amcsd": amcsd.amcsd}
+            fetch[args.data_set](args.out)
     return 0
 
 

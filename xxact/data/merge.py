@@ -151,7 +151,7 @@ def _writers(source: Source, out: Path, sizes: _Sizes) -> dict[str, ColumnWriter
 
 def _split(job: Job, shard: np.lib.npyio.NpzFile, by: str) -> np.ndarray:
     """Codes of the splits of a shard's rows: that of their input, or by hash of id or formula."""
-    if by == "given":
+    if job.entry.split is not None:
         return np.full(len(shard["ids"]), SPLITS[job.entry.split], np.uint8)
     return shard[f"split_by_{by}"]
 

@@ -68,11 +68,12 @@ def prepare(
 ) -> Prepared:
     """Prepare a store in `out` from files of one source (see `xxact.data.sources`).
 
-    inputs: files, or `Input`s that carry a split, which is kept; `mini` takes none.
+    inputs: files, or `Input`s that carry a split, which is kept; some may have one, as those that
+        are for training alone. `mini` takes none.
     name: what results call the data set (default: the name of the directory `out`).
     symprec: tolerance of the symmetry search in angstrom.
-    split_by: "id", or "formula" to keep all samples of a formula in one split; where inputs have a
-        split, theirs is kept. Default: by id, where rows have one.
+    split_by: "id", or "formula" to keep all samples of a formula in one split; of inputs without a
+        split of their own. Default: by id, where rows have one.
     workers: processes; the result does not depend on it.
     overwrite: replace a store that is there and was made in another way, when the new one is whole.
     wait: wait for another process that prepares or uses `out`, rather than raise `UserError`.
@@ -206,7 +207,7 @@ def _resolved(source: str, inputs: Sequence[Input | Path | str]) -> Iterator[lis
 
 
 def _check_inputs(entries: list[Input]) -> None:
-    """`UserError` for what is no file, and where some inputs alone have a split."""
+    """`UserError` for what is no file."""
     for path in (entry.path for entry in entries):
         if not path.exists():
             raise UserError(f"there is no input file {path}")
@@ -220,10 +221,6 @@ def _check_inputs(entries: list[Input]) -> None:
                 f"the input {path} is a pipe or a device, which cannot be read twice: "
                 "write what comes out of it to a file"
             )
-    if len({entry.split is None for entry in entries}) > 1:
-        raise UserError(
-            "some inputs have a split (--input train=FILE) and some have none; give all or none"
-        )
 
 
 def _versions() -> dict[str, str]:
@@ -277,10 +274,11 @@ def _manifest_head(adapter: Source, jobs: list[Job], name: str, symprec: float) 
 
 
 def _split_rule(adapter: Source, entries: list[Input], split_by: str | None) -> str:
-    """What decides the split of a row: "given", "id" or "formula"."""
+    """What decides the split of the rows of an input without one: "id" or "formula"; "given" where
+    each has one."""
     if split_by not in (None, "id", "formula"):
         raise UserError(f"a split is by id or by formula, not by '{split_by}'")
-    if entries[0].split is not None:
+    if all(entry.split is not None for entry in entries):
         if split_by:
             raise UserError(f"the inputs have a split of their own: none by {split_by} can be made")
         return "given"

@@ -5,8 +5,9 @@ What a row of `xxact.xrd.instrument.draw` describes is done in the order of the 
     lines       moved and weakened, each with its K-alpha-2, at most two kinds of crystal
     profiles    Voigt functions whose widths change with the angle
     counts      the noise of the lines and of the background that they stand on
-    clean-up    lines narrower than the models' brought to their width, background taken off but
-                for a part of it, nothing below zero, the highest point 100
+    clean-up    lines narrower than the models' brought to their width, background taken off, a
+                little too much or too little of it and most of the tails of lines with it, nothing
+                below zero, the highest point 100
     range       NaN where nothing was measured
 
 A Voigt function is a product in Fourier space, and its widths are smooth functions of the angle
@@ -25,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, spread
+from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, broaden, spread
 from xxact.xrd.grid import (
     N_POINTS,
     TWO_THETA_MAX_DEG,
@@ -48,6 +49,7 @@ _LENGTH = 4608  # of the transforms: the grid and 7 degrees, after which tails c
 _NODES = 4
 _NOTHING = -60.0  # logarithm of a zero: with denormal numbers a CPU takes ten times as long
 _COARSE = 86  # points that a background is computed at, a degree apart
+_STRETCH, _NEIGHBOURS = 25, 5  # points of half a degree, and stretches of them in 2.5 degrees
 _POOL = 1 << 18  # random numbers of each smoothness
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
 
@@ -71,11 +73,34 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
     return _normalised(pattern, of)
 
 
+@torch.no_grad()
+def calculate(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Tensor) -> Tensor:
+    """What `degrade` degrades: patterns (B, 4250) in [0, 100] of the same lattices, all known.
+
+    Strain is the sample's and stays; instrument, texture, thermal motion, noise and background do
+    not. Arguments are as of `degrade`, but for impurities, which are left out.
+    """
+    strain = measurements[:, list(RANGES).index("strain")]  # (B,)
+    sine = _sine(two_theta) / (1 + strain[row])  # (R,)
+    angle = _angle(sine.clamp_(max=1.0))
+    return broaden(angle, intensity, row, len(measurements), MODEL_SIGMA_DEG)
+
+
+def _sine(two_theta: Tensor) -> Tensor:
+    """The sine of theta, for 2-theta in degrees."""
+    return torch.sin(torch.deg2rad(two_theta.float() / 2))
+
+
+def _angle(sine: Tensor) -> Tensor:
+    """2-theta in degrees."""
+    return torch.rad2deg(2 * torch.asin(sine))
+
+
 def _lines(
     two_theta: Tensor, intensity: Tensor, row: Tensor, of: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Angles in degrees, intensities and samples (2 R,) of the lines of both wavelengths."""
-    sine = torch.sin(torch.deg2rad(two_theta.float() / 2))  # (R,)
+    sine = _sine(two_theta)  # (R,)
     normal = _normals(row.device)
     # The angle picks the random number: it needs no place among the lines of a batch.
     place = of["texture_at"][row] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
@@ -88,17 +113,14 @@ def _lines(
     intensity = torch.cat((intensity, intensity * of["alpha2"][row]))
     row = torch.cat((row, row))
     cosine = torch.sqrt(1 - sine**2)
-    angle = torch.rad2deg(2 * torch.asin(sine))
-    angle = angle + of["zero_deg"][row] - of["displacement_deg"][row] * cosine
+    angle = _angle(sine) + of["zero_deg"][row] - of["displacement_deg"][row] * cosine
     return angle, intensity, row
 
 
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian variance in square degrees and Lorentzian half width in degrees, (nodes, B) each,
     and the variance (B,) that the clean-up adds to each line of a sample."""
-    angles = torch.tensor([*_node_angles(), TYPICAL_DEG], device=of["size_nm"].device)
-    theta = torch.deg2rad(angles / 2)[:, None]  # (nodes + 1, 1)
-    tangent, cosine = theta.tan(), theta.cos()
+    tangent, cosine = _tangent_and_cosine(of["size_nm"].device)  # (nodes + 1, 1)
     u, w = of["caglioti_u"], of["caglioti_w"]
     v = -2 * of["caglioti_v"] * torch.sqrt(u * w)
     gaussian = (u * tangent + v) * tangent + w  # (nodes + 1, B), squares of widths
@@ -133,7 +155,7 @@ def _profiles(
 
 
 def _count(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> None:
-    """Add to patterns, in place, the noise of counting and the background that is left.
+    """Add to patterns, in place, the noise of counting, and what a wrong background leaves.
 
     Poisson's mean and variance, with a normal distribution: what differs at a few counts is lost
     when the background is taken off. What smooths lines smooths noise, whose variance is that of
@@ -145,7 +167,22 @@ def _count(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> None:
     noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1)[start]  # (B, 4250)
     per_count = (100 / of["counts"])[:, None]
     noise.mul_(((pattern + background) * per_count).sqrt_())
+    pattern.addcmul_(_foot(pattern), of["tails_taken"][:, None], value=-1)
     pattern.addcmul_(background, of["background_left"][:, None]).add_(noise)
+
+
+def _foot(pattern: Tensor) -> Tensor:
+    """What of lines alone (B, 4250) looks like background: tails that run together.
+
+    A background bends over a few degrees and goes through the lowest stretches: of the means of
+    half a degree the least within a degree on either side, smoothed as far.
+    """
+    means = pattern.unflatten(1, (-1, _STRETCH)).mean(dim=2)  # (B, 170)
+    least = -F.max_pool1d(-means, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)
+    smooth = F.avg_pool1d(
+        least, _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2, count_include_pad=False
+    )
+    return F.interpolate(smooth[:, None], size=N_POINTS, mode="linear").squeeze(1)
 
 
 def _background(of: dict[str, Tensor]) -> Tensor:
@@ -189,6 +226,13 @@ def _node_angles() -> list[float]:
         (TWO_THETA_MAX_DEG - TWO_THETA_MIN_DEG) / 2,
     )
     return [middle + half * math.cos(math.pi * (k + 0.5) / _NODES) for k in range(_NODES)]
+
+
+@functools.lru_cache(maxsize=8)
+def _tangent_and_cosine(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of theta at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
+    theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)[:, None]
+    return theta.tan().to(device), theta.cos().to(device)
 
 
 @functools.lru_cache(maxsize=8)

@@ -108,7 +108,12 @@ def parse_operators(texts: list[str]) -> np.ndarray:
     Raises `CrystalError` (`unreadable_symmetry`) for what is no operator and for lists that are no
     group.
     """
-    operators = np.array([_parse_operator(text) for text in dict.fromkeys(texts)])
+    return _group(tuple(dict.fromkeys(texts)))
+
+
+@functools.lru_cache(maxsize=1024)  # a database has few lists of operators: AMCSD has 471
+def _group(texts: tuple[str, ...]) -> np.ndarray:
+    operators = np.array([_parse_operator(text) for text in texts])
     products = np.einsum("aij,bjk->abik", operators[:, :, :3], operators[:, :, :3])
     shifts = np.einsum("aij,bj->abi", operators[:, :, :3], operators[:, :, 3])
     shifts += operators[:, None, :, 3]
@@ -123,6 +128,7 @@ def parse_operators(texts: list[str]) -> np.ndarray:
                 f"the {len(operators)} symmetry operators of the file are no group: some are "
                 "missing or wrong",
             )
+    operators.flags.writeable = False
     return operators
 
 

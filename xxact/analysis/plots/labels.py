@@ -16,6 +16,7 @@ SHARES = (1, 3, 10, 30, 100)
 STARTS = {
     "scratch": ("from scratch", style.BASELINE),
     "masked": ("after masked modelling", style.OURS),
+    "denoise": ("after rebuilding degraded patterns", style.THIRD),
     "contrastive": ("after contrastive pretraining", style.SECOND),
 }
 #: Run -> its start, and the share of the labels in %.
