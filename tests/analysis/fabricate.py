@@ -32,7 +32,6 @@ OPEN_LABELS = tuple(
     f"{start}_{share}"
     for start in ("scratch", "masked", "denoise", "contrastive")
     for share in (1, 3, 10, 30, 100)
-    if (start, share) != ("scratch", 100)
 )
 PRETRAININGS = ("contrastive", "mxm", "contrastive_mxm")
 SIZES = (141, 281, 562, 1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2

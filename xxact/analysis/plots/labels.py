@@ -21,7 +21,6 @@ STARTS = {
 }
 #: Run -> its start, and the share of the labels in %.
 RUNS = {f"open/{start}_{share}": (start, share) for start in STARTS for share in SHARES}
-RUNS["open/both"] = RUNS.pop("open/scratch_100")
 TARGETS = {
     "formation_energy_per_atom": "formation energy, test MAE (meV/atom)",
     "crystal_system": "crystal system, test error rate (%)",
