@@ -26,7 +26,7 @@ from xxact.training.identity import of_today
 from xxact.training.spec import RunSpec, Spec
 
 #: Order in which scales are shown; others follow alphabetically.
-SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "aflow")
+SCALE_ORDER = ("mini", "mp-small", "mp", "paper", "mp-amcsd", "aflow")
 #: Keys of a resolved spec that describe a run without changing it.
 PROSE = frozenset({"reproduces", "seed", "title", "description", "notes", "engine"})
 
