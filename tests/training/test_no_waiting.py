@@ -15,7 +15,7 @@ from xxact.data.batches import DeviceStore
 from xxact.models import build_model
 from xxact.training.micro_batches import MicroBatch
 from xxact.training.sampler import Slots
-from xxact.training.task import Supervised
+from xxact.training.task import Measurements, Supervised
 from xxact.xrd import instrument
 
 META = torch.device("meta")
@@ -41,7 +41,8 @@ def test_supervised_training(kind, make_spec, tiny_store):
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
     model = build_model(spec.model, task.targets).to(META).train()
     slots = Slots(ROWS, ROWS % 2)
-    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0, measurements=None)
+    clean = Measurements(False, model, 0, 32)
+    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0, measurements=clean)
     loss.backward()
     assert loss.device == META
     assert all(parameter.grad is not None for parameter in model.heads.parameters())
