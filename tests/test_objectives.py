@@ -251,6 +251,28 @@ def test_pretraining_terms(pretraining):
     assert terms["loss"].item() == pytest.approx(contrastive + mxm, rel=1e-4)
 
 
+@pytest.mark.parametrize("device_mask", ["masked first", "all"])
+def test_of_degraded_patterns_all_of_the_clean_ones_is_rebuilt(pretraining, device_mask):
+    model, batch, mask = pretraining
+    if device_mask == "all":
+        mask = torch.ones_like(mask)
+    clean = batch.pattern.roll(40, dims=1)
+    shown = []
+    got = pretraining_loss(model, batch, "mxm", mask, look=shown.append, clean=clean)["mxm"]
+    fused = model.fuse(model.encode_xrd(batch.pattern, mask), model.encode_composition(batch))
+    rebuilt = torch.relu(model.mxm_head(fused[:, 1:])).detach().double().numpy()  # (5, 17, 250)
+    want = clean.view(5, 17, 250).double().numpy()
+    assert got.item() == pytest.approx(((rebuilt - want) ** 2).mean(), rel=1e-4)
+    (seen,) = shown
+    for b in range(5):
+        for k, place in enumerate(seen.places[b].tolist()):
+            assert seen.mask[b, k] == mask[b, place]
+            np.testing.assert_allclose(seen.windows[b, k], want[b, place], rtol=1e-6)
+            np.testing.assert_allclose(
+                seen.prediction[b, k].detach(), rebuilt[b, place], rtol=1e-3, atol=1e-4
+            )
+
+
 def test_masked_windows_do_not_leak_into_the_prediction(pretraining):
     """What lies under the mask changes the loss through its target alone."""
     model, batch, mask = pretraining

@@ -96,7 +96,7 @@ def draw_mask(
 
 
 def mxm_loss(prediction: Tensor, windows: Tensor, mask: Tensor) -> Tensor:
-    """Masked XRD modelling: squared error of the masked windows, on the scale [0, 100].
+    """Masked XRD modelling: squared error of the windows to rebuild, on the scale [0, 100].
 
     Mean over the 250 values of a window of `prediction` and `windows` (B, K, 250), then over the
     windows where `mask` (B, K) is True, then over the samples; K is 17 or a choice of them.
@@ -156,12 +156,12 @@ def paired_embeddings(model: XxactNN, batch: Batch, kind: str) -> tuple[Tensor, 
 
 
 class Reconstruction(NamedTuple):
-    """Windows of patterns under a mask, as a model has rebuilt them."""
+    """Windows of patterns, as a model has rebuilt them."""
 
     prediction: Tensor  # (B, K, 250), on the scale of an `Output`
-    windows: Tensor  # (B, K, 250), what the patterns are there
+    windows: Tensor  # (B, K, 250), what they should be
     places: Tensor  # (B, K) int64, which of the 17 windows
-    mask: Tensor  # (B, K) bool, False where a window was not masked and only fills up a row
+    mask: Tensor  # (B, K) bool, which of them were masked
 
 
 class Output(NamedTuple):
@@ -198,6 +198,7 @@ def pretraining_loss(
     share: float = 1.0,
     look: Callable[[Reconstruction], None] | None = None,
     output: Output = PUBLISHED,
+    clean: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Terms of a pretraining objective and, under `loss`, their unweighted sum.
 
@@ -205,7 +206,10 @@ def pretraining_loss(
     `draw_mask`, and predict what `output` says. The contrastive term always sees the pattern
     without mask. Where the batch is the `share` of a larger one, the terms are this share of its
     terms; `contrast` must then be a contrastive loss that knows the larger batch. `look` is shown
-    the masked windows, with predictions turned into intensities.
+    the rebuilt windows, with predictions turned into intensities.
+
+    Where the batch's patterns are degraded, `clean` (B, 4250) are what is to be rebuilt of them:
+    all windows, since what is shown of a degraded pattern is not what is wanted either.
     """
     masked = "mxm" in kind
     terms = {}
@@ -214,9 +218,10 @@ def pretraining_loss(
         xrd = model.encode_xrd(batch.pattern, cls_only=True)  # (B, 1, W)
         terms["contrastive"] = contrast(composition.cls, xrd[:, 0], model.temperature)
     if masked:
-        rebuilt = reconstruct(model, batch, composition, mask, output)
+        rebuilt = reconstruct(model, batch, composition, mask, output, clean)
         true = output.on_scale(rebuilt.windows.float())
-        terms["mxm"] = share * mxm_loss(rebuilt.prediction, true, rebuilt.mask)
+        wanted = rebuilt.mask if clean is None else torch.ones_like(rebuilt.mask)
+        terms["mxm"] = share * mxm_loss(rebuilt.prediction, true, wanted)
         if look is not None:
             look(rebuilt._replace(prediction=output.intensity(rebuilt.prediction.float())))
     return {"loss": sum(terms.values()), **terms}
@@ -228,14 +233,17 @@ def reconstruct(
     composition: Tokens,
     mask: Tensor,
     output: Output = PUBLISHED,
+    clean: Tensor | None = None,
 ) -> Reconstruction:
-    """The windows that `mask` (B, 17) hides; one on the CPU spares the last layer the others.
+    """The windows that `mask` (B, 17) hides, or all of them as they are in `clean` (B, 4250).
 
-    Predictions are on the scale of `output`.
+    Predictions are on the scale of `output`. A mask on the CPU spares the last layer the others.
     """
-    n_chosen = int(mask.sum(dim=1).max()) if mask.device.type == "cpu" else mask.shape[1]
+    sparing = clean is None and mask.device.type == "cpu"
+    n_chosen = int(mask.sum(dim=1).max()) if sparing else mask.shape[1]
     # Masked windows come first; a sample that has fewer is filled up with others of weight 0.
     places = mask.int().argsort(dim=1, descending=True, stable=True)[:, :n_chosen]  # (B, K)
     prediction = model.reconstruct(batch.pattern, composition, mask, places)  # (B, K, 250)
-    windows = choose(model.windows(batch.pattern), places)  # (B, K, 250)
+    wanted = batch.pattern if clean is None else clean  # (B, 4250)
+    windows = choose(model.windows(wanted), places)  # (B, K, 250)
     return Reconstruction(output.activate(prediction), windows, places, mask.gather(1, places))

@@ -20,19 +20,18 @@ from xxact.training.readings import EARLY
 
 OPEN_MODELS = ("energy", "system", "both", "xrd_system")
 OPEN_CHANGES = (
-    *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "flatten"),
-    *("swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),
+    *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "mean"),
+    *("transformer", "swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),
 )
 OPEN_GROUPS = ("xxact", "conv", "joint", "fcn_mlp", "xrd", "xrd_conv", "fcn")
 OPEN_PRETRAININGS = (
-    *("closed_half", "closed_sqrt", "closed_linear", "closed_slow", "closed_all"),
-    *("masked_published", "masked", "contrastive"),
+    *("closed_half", "closed_narrow", "closed_sqrt", "closed_linear", "closed_slow", "closed_all"),
+    *("masked_published", "masked", "denoise", "contrastive"),
 )
 OPEN_LABELS = tuple(
     f"{start}_{share}"
-    for start in ("scratch", "masked", "contrastive")
+    for start in ("scratch", "masked", "denoise", "contrastive")
     for share in (1, 3, 10, 30, 100)
-    if (start, share) != ("scratch", 100)
 )
 PRETRAININGS = ("contrastive", "mxm", "contrastive_mxm")
 SIZES = (141, 281, 562, 1000, 2000, 3000, 4000)  # and 4500: runs of Tables 1 and 2
@@ -140,6 +139,12 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
             terms["objective"] |= {
                 "mxm_explained_variance": explained,
                 "mxm_explained_variance_sqrt": 2 * explained,
+                "mxm_dead_share": explained / 10,
+            }
+        if "denoise" in run:
+            terms["objective"] |= {
+                "mxm_explained_variance_shown": 5 * explained,
+                "mxm_explained_variance_sqrt_shown": 8 * explained,
             }
         curve = [
             {"step": 24 * k, "progress": k / 20, "epoch": 1.6 * k, "train_loss": 9 / k}

@@ -57,7 +57,9 @@ def test_a_share_of_an_error_and_a_least_value():
 def test_aims_are_judged_apart_from_the_papers_claims(whole):
     source = Source(whole, "mini")
     aims = {claim.key: claim for claim in c.claims(source, "aims")}
-    assert {"energy", "system", "fcn_mlp", "slope", "masked", "labels"} == set(aims)
+    stalls = {f"stalls_{change}" for change in c.EACH["changes"]}
+    named = {"energy", "system", "fcn_mlp", "slope", "masked", "labels", "labels_denoise"}
+    assert set(aims) == named | stalls
     assert not set(aims) & {claim.key for claim in c.claims(source)}
     (system,) = aims["system"].comparisons
     assert system.better.mean == pytest.approx(

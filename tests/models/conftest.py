@@ -48,7 +48,7 @@ def make_spec(kind: str, norm_first: bool = False, dropout: float = 0.1) -> Mode
     parts = {
         "composition": CompositionSpec(**small),
         "xrd": XRDSpec(**small),
-        "pattern": PatternSpec(**small, channels=(4, 8, 8, 8)),
+        "pattern": PatternSpec(**small, stride=32, channels=(4, 8, 8, 8)),
         "fusion": FusionSpec(**{**small, "width": 24, "heads": 3}),
         "convolution": ConvolutionSpec(channels=(2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8)),
     }

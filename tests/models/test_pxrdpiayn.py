@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from xxact.models.pxrdpiayn import dense_fractions, halve
+from xxact.models.pooling import halve
+from xxact.models.pxrdpiayn import dense_fractions
 
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 

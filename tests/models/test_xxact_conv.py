@@ -1,4 +1,4 @@
-"""The networks that read patterns by convolutions: stem, axis, what is not measured, fusion."""
+"""The networks that read patterns by convolutions: trunk, axis, what is not measured, fusion."""
 
 import dataclasses
 
@@ -14,12 +14,12 @@ from xxact.objectives import Output, draw_mask, pretraining_loss
 from xxact.xrd.grid import two_theta_grid
 
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
-SIZE = {"width": 16, "layers": 1, "heads": 2, "feedforward": 24}
+SIZE = {"width": 16, "heads": 2, "feedforward": 24}
 
 
 def encoder(**changes) -> PatternEncoder:
     torch.manual_seed(0)
-    return PatternEncoder(PatternSpec(**SIZE, channels=(3, 4, 5, 6), **changes)).eval()
+    return PatternEncoder(PatternSpec(**SIZE | {"channels": (3, 4, 5, 6)} | changes)).eval()
 
 
 def gap(pattern: torch.Tensor) -> torch.Tensor:
@@ -27,6 +27,17 @@ def gap(pattern: torch.Tensor) -> torch.Tensor:
     changed = pattern.clone()
     changed[:, 1000:1300] = torch.nan
     return changed
+
+
+def written_out(x, layer, step, edge):
+    """A convolution of x (B, C, L), with zeros around it, a product a place."""
+    padded, weight = F.pad(x, (edge, edge)), layer.weight[:, :, 0]
+    places = range(0, padded.shape[2] - weight.shape[2] + 1, step)
+    outputs = [
+        torch.einsum("bck,ock->bo", padded[:, :, i : i + weight.shape[2]], weight) + layer.bias
+        for i in places
+    ]
+    return torch.stack(outputs, dim=2)
 
 
 def changed(model, small_spec, **parts):
@@ -38,28 +49,37 @@ def changed(model, small_spec, **parts):
 
 
 @pytest.mark.parametrize("intensity", ["raw", "sqrt"])
-def test_stem_is_a_chain_of_convolutions_written_out(intensity):
-    """Output l of a layer reads values from `step` l - `half` on, with zeros around them."""
-    model = encoder(intensity=intensity)
+@pytest.mark.parametrize("stride", [4, 32])
+def test_trunk_is_a_chain_of_convolutions_and_pooling_written_out(stride, intensity):
+    """Nothing is known behind the last value, and the edges of later layers are zeros."""
+    model = encoder(intensity=intensity, stride=stride)
     pattern = gap(100 * torch.rand(2, 4250, generator=torch.Generator().manual_seed(1)) ** 4)
     seen = {}
     model.projection.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0]))
     with torch.no_grad():
         model(pattern)
-    unknown = pattern.isnan().double()
+    pattern = torch.cat((pattern, torch.full((2, 102), torch.nan)), dim=1)
     known = pattern.nan_to_num(0).double()
-    x = torch.stack((known.sqrt() if intensity == "sqrt" else known / 10, unknown), dim=1)
-    for layer, step in zip(model.stem, (5, 5, 5, 2), strict=True):
-        weight, bias = layer.weight[:, :, 0].detach().double(), layer.bias.detach().double()
-        half = (step + 1) // 2
-        padded = F.pad(x, (half, 2 * step))
-        outputs = [
-            torch.einsum("bck,ock->bo", padded[:, :, i : i + 2 * step], weight) + bias
-            for i in range(0, x.shape[2], step)
-        ]
-        x = torch.stack(outputs, dim=2).clamp(min=0)
-    assert x.shape == (2, 6, 17)
+    scaled = known.sqrt() if intensity == "sqrt" else known / 10
+    x = torch.stack((scaled, pattern.isnan().double()), dim=1)  # (2, 2, 4352)
+    with torch.no_grad():
+        x = written_out(x, model.first.double(), stride, stride // 2).clamp(min=0)
+        for block in model.blocks.double():
+            x = written_out(x, block.convolution, 1, 1)
+            x = torch.stack([x[:, :, j : j + 2].amax(2) for j in range(0, x.shape[2], 2)], dim=2)
+            x = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+            x = (x * block.norm.weight[:, None] + block.norm.bias[:, None]).clamp(min=0)
+    assert x.shape == (2, 6, 4352 // stride // 8)
     torch.testing.assert_close(seen["x"].double(), x.transpose(1, 2), **NEAR)
+
+
+@pytest.mark.parametrize("summary", ["flatten", "mean"])
+def test_cls_sums_the_tokens_up(summary):
+    model = encoder(summary=summary, stride=32)
+    with torch.no_grad():
+        tokens = model(torch.rand(2, 4250))  # (2, 18, 16)
+        read = tokens[:, 1:].reshape(2, -1) if summary == "flatten" else tokens[:, 1:].mean(1)
+        torch.testing.assert_close(tokens[:, 0], model.cls(read), **NEAR)
 
 
 def test_axis_of_log_d_has_equal_steps_and_the_same_ends():
@@ -126,7 +146,7 @@ def test_tokens_rebuild_the_windows_in_their_places(small_model, batch):
     mask[:, places] = True
     composition = model.encode_composition(batch)
     fused = model.fuse(model.encode_xrd(batch.pattern, mask), composition)  # (6, 18, W)
-    points = model.mxm_head(fused[:, 1:]).reshape(6, 4250)
+    points = model.mxm_head(fused[:, 1:]).reshape(6, 4352)[:, :4250]
     got = model.reconstruct(batch.pattern, composition, mask, places.expand(6, -1))
     torch.testing.assert_close(got[:, 0], points[:, 4200:], **NEAR)
     torch.testing.assert_close(got[:, 1], points[:, 350:400], **NEAR)
@@ -139,7 +159,8 @@ def test_loss_of_masked_windows_on_the_scale_of_square_roots(small_model, batch)
     shown = []
     got = pretraining_loss(model, batch, "mxm", mask, look=shown.append, output=output)["mxm"]
     fused = model.fuse(model.encode_xrd(batch.pattern, mask), model.encode_composition(batch))
-    points = model.mxm_head(fused[:, 1:]).detach().reshape(6, 85, 50).double().numpy()
+    points = model.mxm_head(fused[:, 1:]).detach().reshape(6, 4352)[:, :4250].double()
+    points = points.reshape(6, 85, 50).numpy()
     true = batch.pattern.reshape(6, 85, 50).double().numpy()
     squared = ((points - np.sqrt(true)) ** 2).mean(2)
     want = np.mean([row[own].mean() for row, own in zip(squared, mask.numpy(), strict=True)])
@@ -193,14 +214,18 @@ def test_objectives_reach_the_parameters_that_they_train(
     assert trained
 
 
+@pytest.mark.parametrize("layers", [0, 2])
+@pytest.mark.parametrize("summary", ["flatten", "mean"])
 @pytest.mark.parametrize("kind", ["xxact_conv", "xrd_conv"])
-def test_flattened_tokens_are_all_read(kind, small_model, small_spec, batch):
+def test_the_cls_alone_is_that_of_all_tokens(kind, summary, layers, small_model, small_spec, batch):
     spec = small_spec(kind)
-    spec = dataclasses.replace(spec, pattern=dataclasses.replace(spec.pattern, reading="flatten"))
-    model = build_model(spec, tuple(small_model(kind).targets.values())).eval()
-    features = model.features(batch)
-    assert features.shape[1] == 18
-    torch.testing.assert_close(model.embedding(features), features.reshape(6, -1))
+    pattern = dataclasses.replace(spec.pattern, summary=summary, layers=layers)
+    targets = tuple(small_model(kind).targets.values())
+    model = build_model(dataclasses.replace(spec, pattern=pattern), targets).eval()
+    alone, full = model.features(batch), model.features(batch, cls_only=False)
+    assert alone.shape[1:] == full[:, :1].shape[1:]
+    assert full.shape[1] == 18
+    torch.testing.assert_close(model.embedding(alone), model.embedding(full), **NEAR)
     model(batch)["crystal_system"].sum().backward()
     assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith("xrd."))
 
@@ -208,9 +233,9 @@ def test_flattened_tokens_are_all_read(kind, small_model, small_spec, batch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pattern": {"strides": (5, 5)}}, "channels are given for 4"),
-        ({"pattern": {"strides": (5, 5, 3, 2)}}, "do not divide the 4250 values"),
-        ({"pattern": {"reading": "flatten"}, "fusion": {"by": "swapped"}}, "reading 'flatten'"),
+        ({"pattern": {"stride": 1}}, "the stride be even"),
+        ({"pattern": {"stride": 16}}, "tokens of 512 points: they must divide 4352"),
+        ({"pattern": {"channels": ()}}, "0 channels"),
         ({"pattern": {"width": 64}}, "pattern.width 64"),
         ({"kind": "xxact_nn", "fusion": {"by": "sum"}}, "for xxact_conv alone"),
     ],

@@ -39,7 +39,7 @@ def make_spec():
             "xrd_transformer": {"xrd": XRDSpec(**size)},
             "xxact_conv": {
                 "composition": CompositionSpec(**size, element_width=8),
-                "pattern": PatternSpec(**size, channels=(4, 8, 8, 8)),
+                "pattern": PatternSpec(**size, stride=32, channels=(4, 8, 8, 8)),
                 "fusion": FusionSpec(**size),
             },
             "fcn": {"convolution": convolution},

@@ -29,7 +29,8 @@ def gathered(monkeypatch):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"objective": "mxm"},
+        {"objective": "contrastive"},
+        {"objective": "contrastive+mxm"},
         {"transfer": True, "init": "table2/mxm"},
         {"kind": "crabnet"},
     ],
@@ -58,6 +59,24 @@ def test_each_step_has_its_own_draws_and_cuts_are_for_those_who_read_them(
     assert (column(first, "last_deg") < 90).any() == reads_unmeasured
 
 
+@pytest.mark.parametrize("kind", ["xxact_nn", "xxact_conv"])
+def test_masked_modelling_has_its_own_draws_at_each_step(
+    make_spec, tiny_store, tmp_path, gathered, kind
+):
+    spec = make_spec(kind, objective="mxm", degraded=True, engine={"micro_batch": 12})
+    training = Training(spec, tiny_store, tmp_path, 0)
+    generator = torch.Generator().manual_seed(0)
+    for step in (0, 1):
+        slots = training.sampler.batch(step)
+        shares = training.task.losses(
+            training.engine, slots, training.micro_batches, generator, step
+        )
+        assert all(share().isfinite() for share in shares)
+    cut = kind == "xxact_conv"
+    want = [draw(step, spec.batch_size, cut=cut) for step in (0, 1)]
+    assert np.array_equal(np.concatenate(gathered), np.concatenate(want))
+
+
 def test_scores_are_of_the_same_measurements_each_time_and_of_a_saved_run(
     make_spec, tiny_store, tmp_path, quiet, gathered
 ):
@@ -79,16 +98,21 @@ def test_scores_are_of_the_same_measurements_each_time_and_of_a_saved_run(
     assert not np.array_equal(outputs[True]["crystal_system"], outputs[False]["crystal_system"])
 
 
-def test_micro_batches_are_measured_as_the_whole_batch_is(make_spec, tiny_store, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "objective"), [("xrd_transformer", "supervised"), ("xxact_conv", "mxm")]
+)
+def test_micro_batches_are_measured_as_the_whole_batch_is(
+    make_spec, tiny_store, tmp_path, kind, objective
+):
     sums = []
     for size in (None, 5):
-        spec = make_spec(
-            "xrd_transformer", dropout=0.0, degraded=True, engine={"micro_batch": size}
-        )
+        changes = {"objective": objective, "degraded": True, "engine": {"micro_batch": size}}
+        spec = make_spec(kind, dropout=0.0, **changes)
+        generator = torch.Generator().manual_seed(0)
         training = Training(spec, tiny_store, tmp_path, 0)
         training.model.train()
         slots = training.sampler.batch(0)
-        shares = training.task.losses(training.engine, slots, training.micro_batches, None, 0)
+        shares = training.task.losses(training.engine, slots, training.micro_batches, generator, 0)
         with torch.no_grad():
             sums.append(sum(float(share()) for share in shares))
     assert sums[0] == pytest.approx(sums[1], rel=1e-4)

@@ -96,6 +96,14 @@ def test_deepspeed_in_one_process_gives_the_same(make_spec, tiny_store, tmp_path
         torch.testing.assert_close(moments[name], moment)
 
 
+def test_convolutions_in_float32_are_not_rounded_to_tf32(
+    make_spec, tiny_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Training(make_spec("fcn", precision="float32"), tiny_store, tmp_path, seed=0)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_plain_pytorch_refuses_several_processes(make_spec, tiny_store, tmp_path):
     spec = make_spec(engine={"kind": "torch"})
     with pytest.raises(UserError, match="'auto' or 'deepspeed'"):

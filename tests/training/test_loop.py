@@ -123,6 +123,24 @@ def test_masked_modelling_gets_better_than_the_untrained_model(
     assert training.task.evaluate(training.engine, rows)[0]["objective"]["mxm"] < 0.99 * before
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_pretraining_sees_every_training_sample_with_or_without_labels(
+    objective, make_spec, tiny_store, tmp_path, monkeypatch
+):
+    values = type(tiny_store).values
+
+    def half_of_them(store, target):
+        return np.where(np.arange(store.n) % 2, values(store, target), np.nan)
+
+    monkeypatch.setattr(type(tiny_store), "values", half_of_them)
+    rows = tiny_store.indices("train")
+    targets = ("band_gap",) if objective == "supervised" else ()
+    spec = make_spec(objective=objective, targets=targets, batch_size=len(rows))
+    seen = Training(spec, tiny_store, tmp_path, seed=0).sampler.batch(0).rows
+    want = rows[rows % 2 == 1] if objective == "supervised" else rows
+    assert np.array_equal(np.sort(seen), want)
+
+
 def test_what_an_objective_does_not_use_stays_as_it_was(make_spec, tiny_store, tmp_path):
     training = Training(make_spec(objective="contrastive"), tiny_store, tmp_path, seed=0)
     before = weights(training)

@@ -15,7 +15,8 @@ from xxact.data.batches import DeviceStore
 from xxact.models import build_model
 from xxact.training.micro_batches import MicroBatch
 from xxact.training.sampler import Slots
-from xxact.training.task import Supervised
+from xxact.training.task import Measurements, Supervised
+from xxact.xrd import instrument
 
 META = torch.device("meta")
 ROWS = np.arange(32)
@@ -40,7 +41,8 @@ def test_supervised_training(kind, make_spec, tiny_store):
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
     model = build_model(spec.model, task.targets).to(META).train()
     slots = Slots(ROWS, ROWS % 2)
-    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0, measurements=None)
+    clean = Measurements(False, model, 0, 32)
+    loss = task._share(model, slots, MicroBatch(slice(0, 32), 0), seed=0, measurements=clean)
     loss.backward()
     assert loss.device == META
     assert all(parameter.grad is not None for parameter in model.heads.parameters())
@@ -56,3 +58,15 @@ def test_pretraining(objective, make_spec, tiny_store):
     loss = objectives.pretraining_loss(model, batch, objective, mask)["loss"]
     loss.backward()
     assert model.xrd.projection.weight.grad is not None
+
+
+def test_degraded_patterns_bring_nothing_new_from_the_host(tiny_store, monkeypatch):
+    data = DeviceStore(tiny_store, META)
+    measurements = instrument.draw(0, len(ROWS))
+    data.gather(ROWS, degrade=measurements)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a tensor is made of numbers on the host for each batch")
+
+    monkeypatch.setattr(torch, "tensor", refuse)
+    assert data.gather(ROWS, degrade=measurements).pattern.shape == (32, 4250)

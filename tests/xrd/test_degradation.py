@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import voigt_profile
 
-from xxact.xrd.degradation import degrade
+from xxact.xrd.degradation import calculate, degrade
 from xxact.xrd.grid import two_theta_grid
 from xxact.xrd.instrument import RANGES, draw
 
@@ -74,6 +74,35 @@ def test_a_pattern_equals_the_naive_sum(seed):
     found = measured(two_theta, intensity, **of)[0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE_PERCENT)
     assert np.abs(found - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_degraded_is_the_clean_pattern_of_the_same_lattice(seed):
+    """Lines of 0.1 degrees at Bragg's angles of strained d, whatever the instrument does."""
+    rng = np.random.default_rng(seed)
+    two_theta, intensity = rng.uniform(5.5, 89.5, 40), rng.exponential(size=40)
+    measurements = draw(seed, 1)
+    strain = dict(zip(RANGES, measurements[0].astype(float), strict=True))["strain"]
+    moved = 2 * np.degrees(np.arcsin(np.sin(np.radians(two_theta / 2)) / (1 + strain)))
+    inside = (moved >= 5) & (moved <= 90)
+    lines = np.exp(-(((GRID - moved[inside, None]) / 0.1) ** 2) / 2)  # (40, 4250)
+    pattern = intensity[inside] @ lines
+    columns = (torch.as_tensor(two_theta), torch.as_tensor(intensity))
+    columns += torch.zeros(40, dtype=torch.int64), torch.as_tensor(measurements)
+    found = calculate(*columns)[0].numpy()
+    # angles in float32 are known to within some 1e-5 degrees
+    np.testing.assert_allclose(found, 100 * pattern / pattern.max(), rtol=0, atol=0.02)
+
+
+def test_a_perfect_measurement_is_the_clean_pattern():
+    """Far within what the interpolation of widths allows, with strain."""
+    two_theta, intensity = np.linspace(6, 88, 30), np.linspace(1, 0.1, 30, dtype="f4")
+    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "counts": np.inf, "strain": 0.01}
+    measurements = np.array([[*perfect.values()]], dtype="f4")
+    columns = torch.as_tensor(two_theta), torch.as_tensor(intensity), torch.zeros(30).long()
+    clean = calculate(*columns, torch.as_tensor(measurements)).numpy()
+    found = measured(two_theta, intensity, **perfect)
+    np.testing.assert_allclose(found, clean, rtol=0, atol=0.02)
 
 
 def test_the_most_uneven_widths_stay_within_three_percent():

@@ -63,6 +63,14 @@ TARGETS = {
 EACH = {
     "": {"": ""},
     "pretrainings": {key: label for key, label in PRETRAINING_LABELS.items() if key != "none"},
+    "changes": {
+        "half": "half of the windows hidden",
+        "narrow": "windows of 1 degree",
+        "sqrt": "square roots to rebuild",
+        "linear": "no ReLU at the end",
+        "slow": "the paper's own learning rate",
+        "all": "all of these but the last",
+    },
     "spaces": {"embedding": "embedding space", "projection": "2-D projection"},
 }
 
@@ -197,7 +205,7 @@ class Evidence:
         lowest, highest = 0.0, math.inf
         if value["target"] == SYSTEM:
             highest = 100.0
-        elif reading == "mean":
+        elif reading == "mean" or "explained_variance" in quantity:
             lowest, highest = -1.0, 1.0
         return of_scores(value["values"], int(value["n"]), lowest, highest)
 

@@ -93,8 +93,8 @@ class DeviceStore:
         another device are copied to the host first. `pattern=False` skips the broadening, `sigma`
         is its width in degrees 2-theta. `pattern_of` (B,) names samples whose patterns are taken
         in place of the samples' own. `degrade`, (B, ...) from `xxact.xrd.instrument.draw`, gives
-        patterns as measured in place of clean ones, some of them NaN; what is clean of them is
-        gathered without it.
+        patterns as measured in place of clean ones, some of them NaN; those of `calculated` are
+        what they are measurements of.
         """
         host = _on_host(indices)
         elements, fractions = self._elements.padded(host, COMPOSITION_SIZES)
@@ -106,6 +106,16 @@ class DeviceStore:
             else:
                 batch.pattern = self._degraded(source, degrade)
         return batch
+
+    def calculated(self, indices: torch.Tensor | np.ndarray, degrade: np.ndarray) -> torch.Tensor:
+        """The clean patterns (B, 4250) of samples that `gather` degrades by `degrade` (B, ...)."""
+        from xxact.xrd.degradation import calculate
+
+        two_theta, intensity, row = self._reflections.flat(_on_host(indices))  # (R,) each
+        return calculate(two_theta, intensity, row, self._on_device(degrade))
+
+    def _on_device(self, measurements: np.ndarray) -> torch.Tensor:
+        return to_device(np.ascontiguousarray(measurements), self.device)
 
     def _patterns(self, host: np.ndarray, sigma: float) -> torch.Tensor:
         """Patterns of the samples `host` (B,), from the cache if there is to be one."""
@@ -152,7 +162,7 @@ class DeviceStore:
         two_theta, intensity, row = self._reflections.flat(rows)  # (R,) each
         own, weight = to_device(own, self.device), to_device(weight, self.device)
         columns = two_theta, intensity * weight[row], own[row]
-        return degrade(*columns, to_device(np.ascontiguousarray(measurements), self.device))
+        return degrade(*columns, self._on_device(measurements))
 
 
 class _Ragged:

@@ -3,7 +3,6 @@
 The defaults are the published sizes; a scale replaces them by smaller ones.
 """
 
-import math
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -15,6 +14,8 @@ Size = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _CONFIG = ConfigDict(extra="forbid")
 
+#: Length that patterns of `PatternSpec` are padded to: 17 x 2^8 can be halved often.
+N_PADDED = 4352
 #: Length of a mat2vec element vector.
 MAT2VEC_WIDTH = 200
 
@@ -113,39 +114,41 @@ class XRDSpec(EncoderSpec):
 
 @dataclass(frozen=True, config=_CONFIG, kw_only=True)
 class PatternSpec(EncoderSpec):
-    """Encoder of a pattern by a stem of strided convolutions, and a transformer on its tokens.
+    """Encoder of a pattern by convolutions to the end, and a transformer behind them, if any.
 
-    The stem reads `intensity` ("raw", or "sqrt": its square root) at equal steps of `axis`, which
-    is 2-theta or the logarithm of d. Convolution i has `channels[i]`, steps over `strides[i]`
-    values, and a kernel twice as wide. The heads read the `reading`: the [CLS], or all tokens laid
-    end to end.
+    It reads `intensity` ("raw", or "sqrt": its square root) at equal steps of `axis`, which is
+    2-theta or the logarithm of d. Convolution i has `channels[i]`: the first steps over `stride`
+    values with a kernel twice as wide, each other has a kernel of 3 and halves the length. A
+    perceptron with a layer of `feedforward` makes the [CLS] of a `summary` of the tokens that are
+    left: all of them laid end to end, or their mean.
     """
 
     width: Size = 512
-    layers: Size = 3
+    layers: Annotated[int, Field(ge=0)] = 0
     heads: Size = 4
     feedforward: Size = 1024
     intensity: Literal["raw", "sqrt"] = "sqrt"
     axis: Literal["two_theta", "log_d"] = "two_theta"
-    channels: tuple[Size, ...] = (64, 128, 256, 512)
-    strides: tuple[Size, ...] = (5, 5, 5, 2)
-    reading: Literal["cls", "flatten"] = "cls"
+    stride: Size = 8
+    channels: tuple[Size, ...] = (64, 128, 256, 512, 512, 512)
+    summary: Literal["flatten", "mean"] = "flatten"
+
+    @property
+    def points(self) -> int:
+        """Points of a pattern that become one token."""
+        return self.stride << max(0, len(self.channels) - 1)
 
     @property
     def tokens(self) -> int:
-        """Tokens that the stem leaves of a pattern."""
-        return N_POINTS // math.prod(self.strides)
+        """Tokens that the convolutions leave of a pattern."""
+        return N_PADDED // self.points
 
     @model_validator(mode="after")
     def _whole_tokens(self) -> "PatternSpec":
-        if len(self.channels) != len(self.strides):
+        if not self.channels or self.stride % 2 or N_PADDED % self.points:
             raise ValueError(
-                f"channels are given for {len(self.channels)} convolutions and strides for"
-                f" {len(self.strides)}"
-            )
-        if not self.strides or N_POINTS % math.prod(self.strides):
-            raise ValueError(
-                f"strides {list(self.strides)} do not divide the {N_POINTS} values of a pattern"
+                f"stride {self.stride} and {len(self.channels)} channels make tokens of"
+                f" {self.points} points: they must divide {N_PADDED}, and the stride be even"
             )
         return self
 
@@ -243,8 +246,3 @@ class ModelSpec:
             )
         if self.kind == "xxact_nn" and self.fusion.by != "cross_attention":
             raise ValueError(f"fusion.by '{self.fusion.by}' is for xxact_conv alone")
-        if self.fusion.by == "swapped" and self.pattern.reading == "flatten":
-            raise ValueError(
-                "pattern.reading 'flatten' needs fused tokens in the pattern's places, and"
-                " fusion.by 'swapped' leaves those of the composition"
-            )

@@ -1,13 +1,14 @@
 """Networks that read patterns by convolutions, and patterns of which parts were not measured.
 
-Not of the paper: XxaCT-NN's windows of 250 raw intensities give way to a stem of convolutions on
-square roots, in which weak reflections count too. What was not measured is NaN in the pattern;
-masked modelling hides windows in just this way.
+Not of the paper: XxaCT-NN's windows of 250 raw intensities give way to convolutions on square
+roots, in which weak reflections count too. What was not measured is NaN in the pattern; masked
+modelling hides windows in just this way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -19,7 +20,8 @@ from xxact.data.targets import Target
 from xxact.models.base import Model, linear_heads
 from xxact.models.composition import Tokens
 from xxact.models.layers import CLS, Encoder, choose
-from xxact.models.spec import CompositionSpec, FusionSpec, PatternSpec
+from xxact.models.pooling import halve
+from xxact.models.spec import N_PADDED, CompositionSpec, FusionSpec, PatternSpec
 from xxact.models.xxact_nn import XxactNN
 from xxact.xrd.grid import N_POINTS, TWO_THETA_MIN_DEG, TWO_THETA_STEP_DEG, two_theta_grid
 
@@ -30,25 +32,43 @@ if TYPE_CHECKING:
 N_WINDOWS = 85
 
 
-class PatternEncoder(nn.Module):
-    """Tokens of a pattern from strided convolutions, behind a learned [CLS], and a transformer.
+class Block(nn.Module):
+    """Convolution (kernel 3), maximum of each two neighbours, LayerNorm over channels, ReLU."""
 
-    Convolutions work on images of height 1 in channels-last order, which is fastest on a CPU.
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(n_inputs, n_outputs, (1, 3), padding=(0, 1))
+        self.convolution.to(memory_format=torch.channels_last)
+        self.norm = nn.LayerNorm(n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels (B, n_outputs, 1, L // 2) of channels (B, n_inputs, 1, L)."""
+        x = halve(self.convolution(x)).permute(0, 2, 3, 1)  # (B, 1, L // 2, n_outputs)
+        return F.relu(self.norm(x)).permute(0, 3, 1, 2)
+
+
+class PatternEncoder(nn.Module):
+    """Tokens of a pattern by convolutions and pooling, behind a [CLS] that sums them up.
+
+    Where a line is tells as much as what lines there are, so the [CLS] reads every token in its
+    place. Convolutions work on images of height 1 in channels-last order, fastest on a CPU.
     """
 
     def __init__(self, spec: PatternSpec) -> None:
         super().__init__()
-        self.intensity = spec.intensity
-        self.stem = nn.ModuleList(
-            nn.Conv2d(a, b, (1, 2 * step), (1, step), padding=(0, (step + 1) // 2))
-            for a, b, step in zip((2, *spec.channels), spec.channels, spec.strides, strict=False)
-        ).to(memory_format=torch.channels_last)
+        self.intensity, self.summary = spec.intensity, spec.summary
+        first, step = spec.channels[0], spec.stride
+        self.first = nn.Conv2d(2, first, (1, 2 * step), (1, step), (0, step // 2))
+        self.first.to(memory_format=torch.channels_last)
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(spec.channels))
         self.projection = nn.Linear(spec.channels[-1], spec.width)
-        self.cls = nn.Parameter(torch.empty(1, 1, spec.width))
-        self.positions = nn.Parameter(torch.empty(1 + spec.tokens, spec.width))
-        nn.init.normal_(self.cls, std=0.02)
+        n_read = spec.width * (spec.tokens if spec.summary == "flatten" else 1)
+        self.cls = nn.Sequential(
+            nn.Linear(n_read, spec.feedforward), nn.ReLU(), nn.Linear(spec.feedforward, spec.width)
+        )
+        self.positions = nn.Parameter(torch.empty(spec.tokens, spec.width))
         nn.init.normal_(self.positions, std=0.02)
-        self.encoder = Encoder(spec)
+        self.encoder = Encoder(spec) if spec.layers else None
         self.resampled = spec.axis == "log_d"
         if self.resampled:
             left, weight = log_d_points()
@@ -65,22 +85,27 @@ class PatternEncoder(nn.Module):
     def forward(self, pattern: Tensor, cls_only: bool = False) -> Tensor:
         """Encode patterns (B, 4250) on the encoder's axis, in [0, 100] or NaN: (B, 1 + T, W), or
         (B, 1, W) of the [CLS] alone."""
-        x = self._channels(pattern)  # (B, 2, 1, 4250)
-        for convolution in self.stem:
-            x = F.relu(convolution(x))  # (B, C, 1, L)
-        x = self.projection(x[:, :, 0].transpose(1, 2))  # (B, T, W)
-        x = torch.cat((self.cls.expand(len(x), -1, -1).to(x.dtype), x), dim=1) + self.positions
-        return self.encoder(x, chosen=CLS if cls_only else None)  # (B, 1 + T, W)
+        x = self._channels(pattern)  # (B, 2, 1, 4352)
+        x = F.relu(self.first(x))  # (B, C, 1, 4352 / stride)
+        for block in self.blocks:
+            x = block(x)  # (B, C, 1, L)
+        x = self.projection(x[:, :, 0].transpose(1, 2)) + self.positions  # (B, T, W)
+        read = x.flatten(1) if self.summary == "flatten" else x.mean(1)
+        x = torch.cat((self.cls(read)[:, None], x), dim=1)  # (B, 1 + T, W)
+        chosen = CLS if cls_only else None
+        return choose(x, chosen) if self.encoder is None else self.encoder(x, chosen=chosen)
 
     def _channels(self, pattern: Tensor) -> Tensor:
-        """Intensity in [0, 10], 0 where it is not known, and 1 where that is so: (B, 2, 1, 4250).
+        """Intensity in [0, 10], 0 where it is not known, and 1 where that is so: (B, 2, 1, 4352).
 
-        Either scale has the same range, so that the first weights suit both.
+        Either scale has the same range, so that the first weights suit both. What lies beyond the
+        last angle is not known.
         """
+        pattern = F.pad(pattern, (0, N_PADDED - N_POINTS), value=torch.nan)
         unknown = pattern.isnan()
         known = torch.where(unknown, torch.zeros_like(pattern), pattern)
         intensity = known.sqrt() if self.intensity == "sqrt" else known / 10
-        both = torch.stack((intensity, unknown.to(intensity.dtype)), dim=-1)  # (B, 4250, 2)
+        both = torch.stack((intensity, unknown.to(intensity.dtype)), dim=-1)  # (B, 4352, 2)
         return both[:, None].permute(0, 3, 1, 2)  # channels last in memory
 
 
@@ -98,16 +123,6 @@ def log_d_points() -> tuple[Tensor, Tensor]:
     return torch.tensor(left, dtype=torch.int64), torch.tensor(weight, dtype=torch.float32)
 
 
-def read(tokens: Tensor, reading: str) -> Tensor:
-    """What the heads read of tokens (B, 1 + T, W): the [CLS] (B, W), or all (B, (1 + T) W)."""
-    return tokens[:, 0] if reading == "cls" else tokens.flatten(1)
-
-
-def read_width(width: int, spec: PatternSpec) -> int:
-    """Width of what the heads read of tokens of a `width`."""
-    return width if spec.reading == "cls" else width * (1 + spec.tokens)
-
-
 class XRDConv(Model):
     """The pattern encoder with linear heads."""
 
@@ -116,18 +131,16 @@ class XRDConv(Model):
 
     def __init__(self, spec: PatternSpec, targets: Sequence[Target]) -> None:
         super().__init__(targets)
-        self.reading = spec.reading
         self.xrd = PatternEncoder(spec)
-        self.heads = linear_heads(read_width(spec.width, spec), targets)
+        self.heads = linear_heads(spec.width, targets)
 
     def features(self, batch: Batch, cls_only: bool = True) -> Tensor:
-        """Tokens (B, 1 + T, W), or (B, 1, W) of the [CLS] where it alone is read."""
-        pattern = self.xrd.on_axis(batch.pattern)
-        return self.xrd(pattern, cls_only=cls_only and self.reading == "cls")
+        """Tokens (B, 1 + T, W), or (B, 1, W) of the [CLS] alone."""
+        return self.xrd(self.xrd.on_axis(batch.pattern), cls_only=cls_only)
 
     def embedding(self, features: Tensor) -> Tensor:
-        """What the heads read, (B, W) or (B, (1 + T) W)."""
-        return read(features, self.reading)
+        """The [CLS] (B, W)."""
+        return features[:, 0]
 
 
 class XxactConv(XxactNN):
@@ -147,9 +160,9 @@ class XxactConv(XxactNN):
         targets: Sequence[Target],
     ) -> None:
         super().__init__(composition, pattern, fusion, targets)
-        self.n_windows, self.reading = N_WINDOWS, pattern.reading
+        self.n_windows = N_WINDOWS
         self.mask_token = None  # what is hidden is NaN
-        self.heads = linear_heads(read_width(fusion.width, pattern), targets)
+        self.mxm_head = nn.Linear(fusion.width, pattern.points)
 
     def encode_xrd(
         self, pattern: Tensor, mask: Tensor | None = None, cls_only: bool = False
@@ -173,13 +186,5 @@ class XxactConv(XxactNN):
         """As of `XxactNN`, windows (B, K, 50): a token rebuilds several, or a part of one."""
         xrd = self.encode_xrd(pattern, mask)  # (B, 1 + T, W)
         fused = self.fuse(xrd, composition, chosen=slice(1, xrd.shape[1]))  # (B, T, W)
-        points = self.mxm_head(fused).flatten(1)  # (B, 4250)
+        points = self.mxm_head(fused).flatten(1)[:, :N_POINTS]  # (B, 4250)
         return choose(points.unflatten(-1, (N_WINDOWS, -1)), places)
-
-    def features(self, batch: Batch, cls_only: bool = True) -> Tensor:
-        """Fused tokens (B, S, W), or (B, 1, W) of the [CLS] where it alone is read."""
-        return super().features(batch, cls_only and self.reading == "cls")
-
-    def embedding(self, features: Tensor) -> Tensor:
-        """What the heads read, (B, W) or (B, (1 + T) W)."""
-        return read(features, self.reading)

@@ -59,6 +59,8 @@ class Engine(ABC):
         self.model = model.to(device)
         self.device, self.world = device, world
         self.precision = resolve_precision(precision, device)
+        if self.precision == "float32":  # by default a GPU's convolutions round to TF32
+            torch.backends.cudnn.allow_tf32 = False
         self.optimizer = torch.optim.AdamW(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=optimizer.peak_lr,

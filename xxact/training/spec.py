@@ -63,6 +63,7 @@ class RunSpec(Spec):
     a cross-entropy that is many times as large as a squared error; the paper states no weight.
     `degraded` trains and scores on patterns as instruments measure them (`xxact.xrd.instrument`),
     each draw of a sample on another; models that read what was not measured also lose its ends.
+    Masked modelling then rebuilds clean patterns, whole ones, from what is shown of degraded ones.
     `mxm_scale` and `mxm_activation` are of masked modelling: what is rebuilt, intensities or their
     square roots, and what its outputs pass through.
     """
@@ -110,8 +111,10 @@ class RunSpec(Spec):
             raise ValueError("regression_loss 'robust_l1' needs the output net of crabnet")
         if self.transfer and not (self.supervised and self.init):
             raise ValueError("transfer needs a supervised objective and an 'init' to start from")
-        if self.degraded and (self.transfer or not self.supervised):
-            raise ValueError("degraded patterns need a supervised objective, without transfer")
+        if self.degraded and (self.transfer or "contrastive" in self.objective):
+            raise ValueError(
+                "degraded patterns need objective 'supervised', without transfer, or 'mxm'"
+            )
         if self.degraded and KINDS[self.model.kind].parts == ("composition",):
             raise ValueError(f"'degraded' is of patterns, and {self.model.kind} reads none")
         return self

@@ -35,6 +35,17 @@ from xxact.xrd import instrument
 EVALUATION_SEED = 0
 
 
+class Measurements:
+    """What degraded patterns are made of (n, ...), of `n` of them; nothing where all are clean."""
+
+    def __init__(self, degraded: bool, model: nn.Module, seed: int, n: int) -> None:
+        self._drawn = instrument.draw(seed, n, model.reads_unmeasured) if degraded else None
+
+    def of(self, samples: slice) -> np.ndarray | None:
+        """Those of some of the patterns (b, ...), None where they are clean."""
+        return None if self._drawn is None else self._drawn[samples]
+
+
 def targets_of(spec: RunSpec, store: Store) -> list[Target]:
     """The targets of a run, as the store describes them; `UserError` names one it lacks."""
     return [find_target(name, store.targets, str(store.path)) for name in spec.targets]
@@ -90,13 +101,9 @@ class Supervised:
 
         The loss is the mean over all slots of each slot's own task's loss.
         """
-        measurements = self._measurements(engine.model, seed, len(slots.rows))
+        measurements = Measurements(self.degraded, engine.model, seed, len(slots.rows))
         for micro_batch in micro_batches:
             yield partial(self._share, engine.model, slots, micro_batch, seed, measurements)
-
-    def _measurements(self, model: nn.Module, seed: int, n: int) -> np.ndarray | None:
-        """What `n` degraded patterns are made of (n, ...), None where patterns are clean."""
-        return instrument.draw(seed, n, model.reads_unmeasured) if self.degraded else None
 
     def fix_features(self, engine: Engine) -> None:
         """Compute once what the heads read of every row: the trunk is not going to change."""
@@ -121,14 +128,13 @@ class Supervised:
         slots: Slots,
         micro_batch: MicroBatch,
         seed: int,
-        measurements: np.ndarray | None,
+        measurements: Measurements,
     ) -> Tensor:
         micro_batch.seed_dropout(seed)
         own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
         tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
-        degrade = None if measurements is None else measurements[micro_batch.slots]
-        features = self._features(model, own, degrade=degrade)
+        features = self._features(model, own, degrade=measurements.of(micro_batch.slots))
         outputs = {target.name: self._output(model, features, target) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
         loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
@@ -149,13 +155,11 @@ class Supervised:
     ) -> tuple[evaluation.Outputs, np.ndarray | None]:
         """Values of `rows` (n,) in physical units or class probabilities, and the embeddings of
         those that the mask `embed` selects; with the patterns of `pattern_of` (n,) if given."""
-
-        measurements = self._measurements(engine.model, EVALUATION_SEED, len(rows))
+        measurements = Measurements(self.degraded, engine.model, EVALUATION_SEED, len(rows))
 
         def features_of(some: slice) -> Any:
             others = None if pattern_of is None else pattern_of[some]
-            degrade = None if measurements is None else measurements[some]
-            return self._features(engine.model, rows[some], others, degrade)
+            return self._features(engine.model, rows[some], others, measurements.of(some))
 
         names = [target.name for target in self.targets]
         outputs, embedding = evaluation.forward(engine, features_of, len(rows), names, embed)
@@ -173,7 +177,8 @@ class Supervised:
 class Share:
     """The share of a micro-batch in a pretraining objective of its batch, computed when called for.
 
-    `mask` (b, 17) and `contrast` are the micro-batch's own, `n` is the size of the whole batch.
+    `mask` (b, 17), `contrast` and `degrade` (b, ...), of what its patterns are degraded by, are the
+    micro-batch's own, `n` is the size of the whole batch.
     """
 
     model: nn.Module
@@ -186,12 +191,14 @@ class Share:
     mask: Tensor
     contrast: Contrast
     output: Output
+    degrade: np.ndarray | None
 
     def terms(self, look: Callable[[Reconstruction], None] | None = None) -> dict[str, Tensor]:
         """The share in each term; `look` is shown the windows of masked modelling."""
         self.micro_batch.seed_dropout(self.seed)
-        batch, weight = self.data.gather(self.rows), len(self.rows) / self.n
-        given = self.mask, self.contrast, weight, look, self.output
+        batch, weight = self.data.gather(self.rows, degrade=self.degrade), len(self.rows) / self.n
+        clean = None if self.degrade is None else self.data.calculated(self.rows, self.degrade)
+        given = self.mask, self.contrast, weight, look, self.output, clean
         return objectives.pretraining_loss(self.model, batch, self.objective, *given)
 
     def loss(self) -> Tensor:
@@ -208,7 +215,7 @@ class SelfSupervised:
         self.data, self.batch_size = data, spec.batch_size
         self.micro_batch = spec.engine.micro_batch
         self.objective, self.mask_fraction = spec.objective, spec.mask_fraction
-        self.output = Output(spec.mxm_scale, spec.mxm_activation)
+        self.output, self.degraded = Output(spec.mxm_scale, spec.mxm_activation), spec.degraded
         self.targets, self.standard = [], {}
         self.rows_by_task = [train_rows]
         self._mean_windows: Tensor | None = None
@@ -222,7 +229,9 @@ class SelfSupervised:
         seed: int,
     ) -> Iterator[Callable[[], Tensor]]:
         """For each of `micro_batches` of a batch, what computes its share of the objective."""
-        for share in self._shares(engine, slots.rows, micro_batches, generator, seed):
+        measurements = Measurements(self.degraded, engine.model, seed, len(slots.rows))
+        given = slots.rows, micro_batches, generator, seed, measurements.of(slice(None))
+        for share in self._shares(engine, *given):
             yield share.loss
 
     @torch.no_grad()
@@ -233,29 +242,43 @@ class SelfSupervised:
         no predictions.
 
         Masked modelling also has the part of the variance around the mean training pattern that
-        it explains, of intensities and of their square roots.
+        it explains at what was masked, of intensities and of their square roots; of clean patterns,
+        whether it is shown clean or degraded ones. Of degraded ones also at what was shown.
         """
         model, world = engine.model.eval(), engine.world
-        masked = "mxm" in self.objective
-        explained = ExplainedVariance(self._means(model)) if masked else None
+        explained = self._explained(model)
+
+        def look(rebuilt: Reconstruction) -> None:
+            for part in explained:
+                part.add(rebuilt)
+
         generator = torch.Generator(device=engine.device).manual_seed(EVALUATION_SEED)
+        measurements = Measurements(self.degraded, model, EVALUATION_SEED, len(rows))
         total: dict[str, Tensor] = {}
         for start in range(0, len(rows), self.batch_size):
-            batch = rows[start : start + self.batch_size]
+            some = slice(start, start + self.batch_size)
+            batch, degrade = rows[some], measurements.of(some)
             own = micro_batches_of(len(batch), world.rank, world.size, self.micro_batch)
             own = [micro_batch for micro_batch in own if len(micro_batch)]
-            for share in self._shares(engine, batch, own, generator, EVALUATION_SEED):
+            for share in self._shares(engine, batch, own, generator, EVALUATION_SEED, degrade):
                 with engine.autocast():
-                    terms = share.terms(explained and explained.add)
+                    terms = share.terms(look)
                 for name, value in terms.items():
                     total[name] = total.get(name, 0) + value.float() * (len(batch) / len(rows))
         sums: dict[str, float | None] = {}
         for found in world.gather({name: float(value) for name, value in total.items()}):
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + value
-        if explained is not None:
-            sums |= explained.scores(world)
+        for part in explained:
+            sums |= part.scores(world)
         return {"objective": sums | {"n": len(rows)}}, {}
+
+    def _explained(self, model: nn.Module) -> list[ExplainedVariance]:
+        """Of what is masked, and of what is shown where that is to be rebuilt as well."""
+        if "mxm" not in self.objective:
+            return []
+        parts = (True, False) if self.degraded else (True,)
+        return [ExplainedVariance(self._means(model), masked) for masked in parts]
 
     def _means(self, model: nn.Module) -> Tensor:
         """Of the windows of the rows that are trained on, (2, 17, 250), computed once."""
@@ -270,14 +293,16 @@ class SelfSupervised:
         micro_batches: Sequence[MicroBatch],
         generator: torch.Generator,
         seed: int,
+        degrade: np.ndarray | None,
     ) -> Iterator[Share]:
-        """The share of each of `micro_batches` of the batch `rows`."""
+        """The share of each of `micro_batches` of the batch `rows`, degraded or not."""
         model = engine.model
         mask = objectives.draw_mask(generator, len(rows), model.n_windows, self.mask_fraction)
         found = contrasts(engine, self.data, rows, micro_batches, self.objective, seed)
         for one, contrast in zip(micro_batches, found, strict=True):
             own = rows[one.slots], len(rows), one, seed, mask[one.slots], contrast, self.output
-            yield Share(model, self.data, self.objective, *own)
+            measured = None if degrade is None else degrade[one.slots]
+            yield Share(model, self.data, self.objective, *own, measured)
 
 
 def make_task(

@@ -19,9 +19,8 @@ from xxact.training.distributed import pick_device
 from xxact.training.engine import TorchEngine
 from xxact.training.loop import check_inputs
 from xxact.training.spec import RunSpec
-from xxact.training.task import EVALUATION_SEED
+from xxact.training.task import EVALUATION_SEED, Measurements
 from xxact.training.weights import read_weights
-from xxact.xrd import instrument
 
 
 class FinishedRun:
@@ -71,13 +70,11 @@ class Trained(FinishedRun):
         Patterns are clean or `degraded`, None: as in the run's training. Degraded ones are those
         that every run on degraded patterns is scored on.
         """
-        drawn = None
-        if self.degraded if degraded is None else degraded:
-            reads_unmeasured = self.engine.model.reads_unmeasured
-            drawn = instrument.draw(EVALUATION_SEED, len(rows), reads_unmeasured)
+        degraded = self.degraded if degraded is None else degraded
+        measurements = Measurements(degraded, self.engine.model, EVALUATION_SEED, len(rows))
 
         def gather(part: slice) -> Batch:
-            return self.data.gather(rows[part], degrade=None if drawn is None else drawn[part])
+            return self.data.gather(rows[part], degrade=measurements.of(part))
 
         return self.outputs(gather, len(rows))
 

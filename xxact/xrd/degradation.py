@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, spread
+from xxact.xrd.broadening import BEFORE, SPLINE_WIDTH, broaden, spread
 from xxact.xrd.grid import (
     N_POINTS,
     TWO_THETA_MAX_DEG,
@@ -74,6 +74,29 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
     return _normalised(pattern, of)
 
 
+@torch.no_grad()
+def calculate(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Tensor) -> Tensor:
+    """What `degrade` degrades: patterns (B, 4250) in [0, 100] of the same lattices, all known.
+
+    Strain is the sample's and stays; instrument, texture, thermal motion, noise and background do
+    not. Arguments are as of `degrade`, but for impurities, which are left out.
+    """
+    strain = measurements[:, list(RANGES).index("strain")]  # (B,)
+    sine = _sine(two_theta) / (1 + strain[row])  # (R,)
+    angle = _angle(sine.clamp_(max=1.0))
+    return broaden(angle, intensity, row, len(measurements), MODEL_SIGMA_DEG)
+
+
+def _sine(two_theta: Tensor) -> Tensor:
+    """The sine of theta, for 2-theta in degrees."""
+    return torch.sin(torch.deg2rad(two_theta.float() / 2))
+
+
+def _angle(sine: Tensor) -> Tensor:
+    """2-theta in degrees."""
+    return torch.rad2deg(2 * torch.asin(sine))
+
+
 def _lines(
     two_theta: Tensor, intensity: Tensor, row: Tensor, of: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +104,7 @@ def _lines(
     # (R,) each, gathered together: reading the samples of all lines is what costs
     columns = torch.stack([of[name] for name in _OF_LINES], dim=1)  # (B, 7)
     own = dict(zip(_OF_LINES, columns[row].unbind(1), strict=True))
-    sine = torch.sin(torch.deg2rad(two_theta.float() / 2))  # (R,)
+    sine = _sine(two_theta)  # (R,)
     normal = _normals(row.device)
     # The angle picks the random number: it needs no place among the lines of a batch.
     place = own["texture_at"] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
@@ -98,17 +121,16 @@ def _lines(
     zero, displacement = (
         torch.cat((own[name], own[name][second])) for name in ("zero_deg", "displacement_deg")
     )
-    angle = torch.rad2deg(2 * torch.asin(sine)) + zero
-    angle = torch.addcmul(angle, displacement, torch.sqrt(1 - sine.square()), value=-1)
+    angle = torch.addcmul(
+        _angle(sine) + zero, displacement, torch.sqrt(1 - sine.square()), value=-1
+    )
     return angle, intensity, row
 
 
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian variance in square degrees and Lorentzian half width in degrees, (nodes, B) each,
     and the variance (B,) that the clean-up adds to each line of a sample."""
-    angles = torch.tensor([*_node_angles(), TYPICAL_DEG], device=of["size_nm"].device)
-    theta = torch.deg2rad(angles / 2)[:, None]  # (nodes + 1, 1)
-    tangent, cosine = theta.tan(), theta.cos()
+    tangent, cosine = _tangent_and_cosine(of["size_nm"].device)  # (nodes + 1, 1)
     u, w = of["caglioti_u"], of["caglioti_w"]
     v = -2 * of["caglioti_v"] * torch.sqrt(u * w)
     gaussian = (u * tangent + v) * tangent + w  # (nodes + 1, B), squares of widths
@@ -220,10 +242,17 @@ def _node_angles() -> list[float]:
 
 
 @functools.lru_cache(maxsize=8)
+def _tangent_and_cosine(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of theta at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
+    theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)[:, None]
+    return theta.tan().to(device), theta.cos().to(device)
+
+
+@functools.lru_cache(maxsize=8)
 def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Lagrange's polynomials (nodes, 1, 4608) on the grid, the frequencies (1153,) in cycles a step,
-    and the logarithm (1153,) of one over the transform of the spline. Beyond these frequencies
-    lines as wide as the models' have less than a part in 10,000."""
+    """Lagrange's polynomials (nodes, 1, 4608) on the grid, the frequencies (1153,) in cycles a
+    step, and the logarithm (1153,) of one over the transform of the spline. Lines as wide as the
+    models' have less than a part in 10,000 beyond these frequencies."""
     point = torch.arange(_LENGTH, dtype=torch.float64)
     angle = TWO_THETA_MIN_DEG + TWO_THETA_STEP_DEG * (point - BEFORE)
     nodes = _node_angles()

@@ -16,11 +16,11 @@ SHARES = (1, 3, 10, 30, 100)
 STARTS = {
     "scratch": ("from scratch", style.BASELINE),
     "masked": ("after masked modelling", style.OURS),
+    "denoise": ("after rebuilding degraded patterns", style.THIRD),
     "contrastive": ("after contrastive pretraining", style.SECOND),
 }
 #: Run -> its start, and the share of the labels in %.
 RUNS = {f"open/{start}_{share}": (start, share) for start in STARTS for share in SHARES}
-RUNS["open/both"] = RUNS.pop("open/scratch_100")
 TARGETS = {
     "formation_energy_per_atom": "formation energy, test MAE (meV/atom)",
     "crystal_system": "crystal system, test error rate (%)",
