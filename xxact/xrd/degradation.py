@@ -121,10 +121,8 @@ def _lines(
     zero, displacement = (
         torch.cat((own[name], own[name][second])) for name in ("zero_deg", "displacement_deg")
     )
-    angle = torch.addcmul(
-        _angle(sine) + zero, displacement, torch.sqrt(1 - sine.square()), value=-1
-    )
-    return angle, intensity, row
+    cosine = torch.sqrt(1 - sine.square())
+    return _angle(sine) + zero - displacement * cosine, intensity, row
 
 
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

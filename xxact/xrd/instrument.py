@@ -70,7 +70,7 @@ RANGES = {
     "texture": Range(  # standard deviation of the logarithm of an intensity
         *(0.0, 0.5),
         f"{_SZYMANSKI}, and {_SCHUETZKE}: factors from 0.4 to 1, of which the logarithm varies by"
-        " 0.26; chosen: up to twice that",
+        " 0.26; 97 powders whose structure AMCSD has: 0.05 to 0.43 (5 and 95 %)",
     ),
     "debye_waller": Range(  # B in square angstroms
         *(0.0, 1.6), f"up to twice that of U = 0.01 square angstroms, with which {_GSAS} starts"
