@@ -6,15 +6,16 @@ import pytest
 from scipy import stats
 
 from xxact.analysis import claims as c
+from xxact.analysis.evidence import Evidence
 from xxact.analysis.inference import Estimate, difference
 from xxact.analysis.render import Source
 from xxact.experiments.result import result_path
 from xxact.training.readings import EARLY
 
 
-def _estimate(*by_seed, sd=1.0, n=400):
-    """Seeds with these means over n samples that spread by `sd`."""
-    spread = sd * stats.zscore(np.sin(np.arange(n) ** 2))
+def _estimate(*by_seed, sd=1.0, n=400, wave=np.sin):
+    """Seeds with these means over n samples that spread by `sd`, alike for the same `wave`."""
+    spread = sd * stats.zscore(wave(np.arange(n) ** 2))
     values = np.array(by_seed, float)[:, None] + spread
     return Estimate(np.array(by_seed, float), values)
 
@@ -24,7 +25,8 @@ def _comparison(better, worse, higher=True):
 
 
 HIGH, LOW = _estimate(90, 90.1, 89.9), _estimate(80, 80.1, 79.9)
-CLOSE = _estimate(80.1, 80.4, 79.7)
+NOISY = _estimate(80.1, 80.4, 79.7)  # on the same samples, seeds are all that is uncertain
+CLOSE = _estimate(80.1, 80.4, 79.7, sd=5.0, wave=np.cos)
 
 
 def _decided(*comparisons):
@@ -103,7 +105,19 @@ def test_one_seed_is_labelled_and_doubt_says_what_would_decide_it():
     assert (one.verdict, one.remark) == (c.HOLDS, "these runs: one seed")
     doubt = _decided(_comparison(CLOSE, LOW))
     assert "would take" in doubt.remark
-    assert "seeds" in doubt.remark
+
+
+def test_seeds_too_few_for_training_again_decide_about_these_runs():
+    claim = _decided(_comparison(NOISY, LOW))
+    assert claim.verdict == c.HOLDS
+    assert claim.again.adjusted_p > c.LEVEL > claim.of_runs.adjusted_p
+    said, seeds = claim.remark.removesuffix(" seeds").split("of training again it would take ")
+    assert said == "these runs: 3 seeds; "
+    # with as many seeds that spread as much it would be decided
+    k = int(seeds)
+    spread = stats.zscore(np.arange(k), ddof=1) * NOISY.by_seed.std(ddof=1)
+    more = _decided(_comparison(_estimate(*(NOISY.mean + spread)), _estimate(*[80.0] * k)))
+    assert (more.verdict, more.remark) == (c.HOLDS, "")
 
 
 def _claims(root):
@@ -151,7 +165,7 @@ def test_without_predictions_scores_are_compared(whole, found, tmp_path):
 
 @pytest.mark.parametrize("quantity", ["formation_energy_per_atom/p15", "crystal_system/p05"])
 def test_early_scores_are_means_over_kept_samples(whole, quantity):
-    estimate = c.Evidence(Source(whole, "mini")).score("table2/mxm", quantity)
+    estimate = Evidence(Source(whole, "mini")).score("table2/mxm", quantity)
     target, reading = quantity.split("/")
     for seed, found in enumerate(estimate.by_seed):
         curve = fabricate.make("table2/mxm", seed=seed)["curve"]
@@ -162,7 +176,7 @@ def test_early_scores_are_means_over_kept_samples(whole, quantity):
 
 
 def test_silhouettes_are_paired_by_sample(whole):
-    evidence = c.Evidence(Source(whole, "mini"))
+    evidence = Evidence(Source(whole, "mini"))
     sides = [evidence.score(run, "embedding/mean") for run in ("table2/mxm", "table2/none")]
     for k, side in enumerate(sides):
         result = fabricate.make(("table2/mxm", "table2/none")[k], seed=0)
@@ -181,11 +195,11 @@ def test_without_a_run_only_its_claims_are_not_run(results, found):
     derived = {"fusion", "gap", "gap_steps", "exponent", "exponent_steps"}
     assert {after[key].verdict for key in derived} == {c.NOT_RUN}
     for key in set(found) - derived:
-        assert after[key].p == found[key].p
+        assert after[key].again.p == found[key].again.p
 
 
 def test_accuracy_of_a_class_is_a_mean_over_samples(whole):
-    evidence = c.Evidence(Source(whole, "mini"))
+    evidence = Evidence(Source(whole, "mini"))
     estimate = evidence.accuracy("table2/none", "cubic")
     kept = fabricate.make_predictions(fabricate.make("table2/none", seed=0))
     true, predicted = kept["crystal_system.true"], kept["crystal_system.predicted"]

@@ -8,15 +8,13 @@ of the training: "best on test" would favour whatever fluctuates more.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from xxact.analysis import frame, pattern, scaling
+from xxact.analysis import scaling
+from xxact.analysis.evidence import Evidence
 from xxact.analysis.inference import (
     Effect,
     Estimate,
@@ -25,17 +23,14 @@ from xxact.analysis.inference import (
     difference,
     holm,
     log_slope,
-    of_scores,
     ratio,
 )
 from xxact.analysis.published import declared
 from xxact.analysis.quantities import ENERGY, SYSTEM
 from xxact.analysis.tables import EMBEDDED_RUNS, PRETRAINING_LABELS
-from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, UNITS, Target
+from xxact.data.targets import CRYSTAL_SYSTEMS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xxact.analysis.render import Source
 
 HOLDS = "holds"
@@ -49,8 +44,9 @@ RULE = (
     "factors; samples paired between the models, samples of one formula drawn together). A "
     "statement holds if every one of its comparisons does, and does not hold if one of its k fails "
     "at 1/k of the level. All statements of a scale together are wrong with a probability of at "
-    f"most {LEVEL:.0%} (Holm). Read from the last weights. With one seed on a side a verdict is "
-    "about these runs, not about training again. Where a run did not keep what it predicted, "
+    f"most {LEVEL:.0%} (Holm). Read from the last weights. Where seeds are too few to say it of "
+    "training again, the same rule decides about these runs, with the uncertainty of test samples "
+    "alone, and the verdict says so. Where a run did not keep what it predicted, "
     "samples are not paired: accuracies and silhouettes have the largest variance that their mean "
     "allows, absolute errors a spread as large as their mean."
 )
@@ -109,18 +105,44 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """One-sided p of a statement and of its contrary; `adjusted_p` and `level` (what the smaller
+    one has to be below) allow for the other statements."""
+
+    p_holds: float = 1.0
+    p_fails: float = 1.0
+    adjusted_p: float = 1.0
+    level: float = LEVEL / 2
+
+    @property
+    def p(self) -> float:
+        """Of the likelier of both verdicts, two-sided."""
+        return min(1.0, 2 * min(self.p_holds, self.p_fails))
+
+
+def judged(effects: Sequence[Effect], k: int) -> Judgement:
+    """By those of `k` comparisons that were run.
+
+    It holds if all of them do: the weakest one counts. One failing is enough, but of k some do by
+    chance.
+    """
+    holds = max(effect.p(1) for effect in effects) if len(effects) == k else 1.0
+    return Judgement(holds, min([1.0, *(k * effect.p(-1) for effect in effects)]))
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement of the paper, the comparisons that it amounts to, and what came out.
 
-    level: what its own p has to be below to be decided, given the other statements. runs: what it
+    again, of_runs: how sure one can be of it of training again, and of these runs. runs: what it
     was judged by.
     """
 
     key: str
     statement: str
     comparisons: tuple[Comparison, ...]
-    adjusted_p: float = 1.0
-    level: float = LEVEL / 2
+    again: Judgement = Judgement()
+    of_runs: Judgement = Judgement()
     runs: tuple[str, ...] = ()
 
     @property
@@ -129,157 +151,37 @@ class Claim:
         return [c.effect for c in self.comparisons if c.effect is not None]
 
     @property
-    def p_holds(self) -> float:
-        """All of them must hold: the weakest one counts. 1 where one was not run."""
-        effects = self.effects
-        whole = len(effects) == len(self.comparisons)
-        return max(effect.p(1) for effect in effects) if whole else 1.0
-
-    @property
-    def p_fails(self) -> float:
-        """One failing is enough, but of k some do by chance."""
-        k = len(self.comparisons)
-        return min([1.0, *(k * effect.p(-1) for effect in self.effects)])
-
-    @property
-    def p(self) -> float:
-        """Of the likelier of both verdicts, two-sided."""
-        return min(1.0, 2 * min(self.p_holds, self.p_fails))
-
-    @property
     def verdict(self) -> str:
         """`HOLDS`, `FAILS`, `UNDECIDED` or `NOT_RUN`."""
-        if self.adjusted_p < LEVEL:
-            return HOLDS if self.p_holds < self.p_fails else FAILS
+        for judged in (self.again, self.of_runs):
+            if judged.adjusted_p < LEVEL:
+                return HOLDS if judged.p_holds < judged.p_fails else FAILS
         return UNDECIDED if len(self.effects) == len(self.comparisons) else NOT_RUN
-
-    @property
-    def one_seed(self) -> bool:
-        """Whether the verdict is about these runs alone."""
-        return any(effect.one_seed for effect in self.effects)
 
     @property
     def remark(self) -> str:
         """What has to be said beside the verdict."""
-        if self.verdict == UNDECIDED:
-            return self._would_decide()
         if self.verdict == NOT_RUN:
             return ""
-        words = ["these runs: one seed"] if self.one_seed else []
-        if not all(c.kept for c in self.comparisons):
+        words = []
+        if any(effect.one_seed for effect in self.effects):
+            words.append("one seed" if self.verdict == UNDECIDED else "these runs: one seed")
+        elif self.again.adjusted_p >= LEVEL and self.verdict != UNDECIDED:
+            seeds = min(min(effect.seeds) for effect in self.effects)
+            words.append(f"these runs: {seeds} seeds; of training again it {self._would_decide()}")
+        if self.verdict == UNDECIDED:
+            words.append(self._would_decide())
+        elif not all(c.kept for c in self.comparisons):
             words.append("no predictions kept")
         return "; ".join(words)
 
     def _would_decide(self) -> str:
         """The test samples or the seeds that would decide it at the differences seen."""
+        level = self.again.level
         against = [effect for effect in self.effects if effect.difference < 0]
         if against:
-            level = self.level / len(self.comparisons)
-            return min(effect.would_decide(level) for effect in against)[1]
-        return max(effect.would_decide(self.level) for effect in self.effects)[1]
-
-
-class Evidence:
-    """Estimates from the results of one scale: kept predictions where there are, scores elsewhere.
-
-    asked: the runs that something was read of.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._kept: dict[str, dict[str, pd.DataFrame]] = {}
-        self._embeddings: pd.DataFrame | None = None
-        self.asked: list[str] = []
-
-    def score(self, run: str, quantity: str) -> Estimate | None:
-        """A score of `quantities` as a mean over its samples: one by one where they were kept."""
-        self.asked.append(run)
-        kept = self._kept_samples(run, *quantity.split("/"))
-        if kept is not None:
-            samples, groups = kept
-            return Estimate(samples.mean(1), samples, groups)
-        reading = quantity.partition("/")[2]
-        value = self._source.values.get((run, quantity))
-        if value is None or value["mean"] != value["mean"]:
-            return None
-        lowest, highest = 0.0, math.inf
-        if value["target"] == SYSTEM:
-            highest = 100.0
-        elif reading == "mean" or "explained_variance" in quantity:
-            lowest, highest = -1.0, 1.0
-        return of_scores(value["values"], int(value["n"]), lowest, highest)
-
-    def error(self, run: str, quantity: str) -> Estimate | None:
-        """A score of which less is better: of an accuracy what is left to 100 %."""
-        found = self.score(run, quantity)
-        if found is None or not quantity.startswith(SYSTEM):
-            return found
-        return combined([1, -1], [constant(100.0, found), found])
-
-    def slope(self, run: str) -> Estimate | None:
-        """The slope of energy differences within formulas (see `pattern`)."""
-        self.asked.append(run)
-        found = pattern.energies(self._source.root, self._source.scale, [run])
-        return None if found["true_difference"].isna().all() else pattern.slope(found)
-
-    def accuracy(self, run: str, system: str) -> Estimate | None:
-        """The accuracy of one crystal system, as a mean over all samples."""
-        if SYSTEM not in self._predictions(run):
-            return self.score(run, f"accuracy/{system}")
-        self.asked.append(run)
-        correct, groups, true = self._samples(run, SYSTEM)
-        own = true == CRYSTAL_SYSTEMS.index(system)
-        if not own.any():
-            return None
-        mean = correct[:, own].mean(1)
-        values = mean[:, None] + own * (correct - mean[:, None]) / own.mean()
-        return Estimate(mean, values, groups)
-
-    def _kept_samples(
-        self, run: str, target: str, reading: str
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """What each sample adds (K, n) to a score, and its formula (n,); None if not kept."""
-        if target in frame.SPACES:
-            return self._silhouettes(run, target) if reading == "mean" else None
-        column = "predicted" if reading == "final" else reading
-        kept = self._predictions(run).get(target)
-        if kept is None or column not in frame.PREDICTED or kept[column].isna().any():
-            return None
-        return self._samples(run, target, column)[:2]
-
-    def _silhouettes(self, run: str, space: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Silhouettes (K, n) of a run's samples, and their formulas (n,); None if not kept."""
-        if self._embeddings is None:
-            self._embeddings = frame.load_embeddings(self._source.root, self._source.scale)
-        kept = self._embeddings[self._embeddings["run"] == run]
-        known = self._predictions(run).get(SYSTEM)
-        if known is None or kept.empty or kept[space].isna().any():
-            return None
-        wide = kept.pivot(index="id", columns="seed", values=space).sort_index()
-        formula = known.drop_duplicates("id").set_index("id").loc[wide.index, "formula"]
-        return wide.to_numpy(float).T, formula.to_numpy()
-
-    def _predictions(self, run: str) -> dict[str, pd.DataFrame]:
-        """Target -> what a run predicted, read once."""
-        if run not in self._kept:
-            loaded = frame.load_predictions(self._source.root, self._source.scale, [run])
-            self._kept[run] = dict(iter(loaded.groupby("target", sort=False)))
-        return self._kept[run]
-
-    def _samples(
-        self, run: str, target: str, column: str = "predicted"
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Errors or correctness (K, n) in the score's unit; formula (n,); truth (n,); by id."""
-        kept = self._predictions(run)[target]
-        wide = kept.pivot(index="id", columns="seed", values=column).sort_index()
-        first = kept.drop_duplicates("id").set_index("id").loc[wide.index]
-        predicted, true = wide.to_numpy(float).T, first["true"].to_numpy(float)
-        if target == CRYSTAL_SYSTEM.name:
-            found = 100.0 * (predicted == true)
-        else:
-            unit = Target(target, UNITS.get(target, ""))
-            found = unit.metric_factor * np.abs(predicted - true)
-        return found, first["formula"].to_numpy(), true
+            return min(effect.would_decide(level / len(self.comparisons)) for effect in against)[1]
+        return max(effect.would_decide(level) for effect in self.effects)[1]
 
 
 def by_scores(evidence: Evidence, stated: dict[str, Any], name: str) -> Iterator[Comparison]:
@@ -386,14 +288,22 @@ def claims(source: Source, stated_in: str = "claims") -> list[Claim]:
 
 
 def decided(found: Sequence[Claim]) -> list[Claim]:
-    """The statements with the p and the level that they have together (Holm).
+    """The statements with how sure one can be of each, given the others (Holm).
 
     What has nothing to test takes nothing from the others.
     """
-    tested = sorted((claim.p, k) for k, claim in enumerate(found) if claim.effects)
-    together = list(found)
-    adjusted = holm([p for p, _ in tested])
-    for rank, (p, (_, k)) in enumerate(zip(adjusted, tested, strict=True)):
-        level = LEVEL / 2 / (len(tested) - rank)
-        together[k] = replace(found[k], adjusted_p=p, level=level)
-    return together
+    again = [judged(claim.effects, len(claim.comparisons)) for claim in found]
+    of_runs = [
+        judged([effect.of_runs for effect in claim.effects], len(claim.comparisons))
+        for claim in found
+    ]
+    tested = [k for k, claim in enumerate(found) if claim.effects]
+    for all_of_them in (again, of_runs):
+        order = sorted(tested, key=lambda k: all_of_them[k].p)
+        for rank, (k, p) in enumerate(
+            zip(order, holm([all_of_them[k].p for k in order]), strict=True)
+        ):
+            level = LEVEL / 2 / (len(order) - rank)
+            all_of_them[k] = replace(all_of_them[k], adjusted_p=p, level=level)
+    sure = zip(found, again, of_runs, strict=True)
+    return [replace(claim, again=a, of_runs=runs) for claim, a, runs in sure]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -123,7 +123,10 @@ def _logarithm(loss: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Effect:
-    """`difference` of two statistics; seed_variance and sample_variance add up to its variance."""
+    """`difference` of two statistics; seed_variance and sample_variance add up to its variance.
+
+    of_runs: the difference between these very runs, about which samples alone are uncertain.
+    """
 
     difference: float
     seed_variance: float
@@ -131,6 +134,7 @@ class Effect:
     degrees: float
     seeds: tuple[int, int]
     n: int | None
+    of_runs: Effect | None = None
 
     @property
     def error(self) -> float:
@@ -161,24 +165,37 @@ class Effect:
         """
         if not self.difference:
             return math.inf, "no difference was seen"
-        allowed = float(self.difference / stats.norm.isf(p)) ** 2
+        allowed = self._allowed_variance(p, self.degrees)
         samples = _times(self.sample_variance, allowed - self.seed_variance)
-        seeds = (
-            math.inf
-            if self.one_seed
-            else _times(self.seed_variance, allowed - self.sample_variance)
-        )
+        seeds = math.inf if self.one_seed else self._seeds_that_decide(p) / max(self.seeds)
         words = []
         if samples < math.inf:
             n = f" ({self.n * samples:,.0f})" if self.n else ""
             words.append(f"{_many(samples)} the test samples{n}")
         if seeds < math.inf:
-            words.append(f"{math.ceil(max(self.seeds) * seeds):,} seeds")
+            words.append(f"{max(self.seeds) * seeds:,.0f} seeds")
         cost = min(samples, seeds)
         if not words:
-            cost = self.error**2 / allowed
+            cost = self.error**2 / self._allowed_variance(p, math.inf)
             words = [f"{_many(cost)} both the seeds and the test samples"]
         return cost, "would take " + " or ".join(words)
+
+    def _allowed_variance(self, p: float, degrees: float) -> float:
+        """The variance with which this difference has this p."""
+        return float(self.difference / stats.t.isf(p, degrees)) ** 2
+
+    def _seeds_that_decide(self, p: float) -> float:
+        """The number of seeds a side that gives this p; infinity where `MOST_SEEDS` do not."""
+        k = max(self.seeds)
+        for more in range(k + 1, MOST_SEEDS + 1):
+            variance = self.seed_variance * k / more + self.sample_variance
+            if variance <= self._allowed_variance(p, self.degrees * (more - 1) / (k - 1)):
+                return more
+        return math.inf
+
+
+#: More seeds than this decide nothing in practice.
+MOST_SEEDS = 1000
 
 
 def _many(times: float) -> str:
@@ -201,21 +218,24 @@ def difference(a: Estimate, b: Estimate) -> Effect:
     shift, seeds = a.mean - b.mean, a.seed_variance + b.seed_variance
     used = (len(a.by_seed), len(b.by_seed))
     if a.values is None or b.values is None:
-        samples, n, groups = a.sample_variance + b.sample_variance, None, math.inf
+        samples = of_runs = a.sample_variance + b.sample_variance
+        n, groups = None, math.inf
     else:
         paired = a.values.mean(0) - b.values.mean(0)  # (n,)
         n = len(paired)
         groups = n if a.groups is None else len(np.unique(a.groups))
         if groups < 2:
-            return Effect(shift, seeds, math.inf, 1.0, used, n)
+            unknown = Effect(shift, seeds, math.inf, 1.0, used, n)
+            return replace(unknown, of_runs=unknown)
         # the interaction stands in the seeds' part too; what is left is never negative
-        samples = mean_variance(paired[None], a.groups) - a.interaction - b.interaction
-        samples = max(samples, 0.0)
+        of_runs = mean_variance(paired[None], a.groups)
+        samples = max(of_runs - a.interaction - b.interaction, 0.0)
     squares = samples**2 / (groups - 1)
     for side in (a, b):
         squares += side.seed_variance**2 / max(len(side.by_seed) - 1, 1)
     degrees = (seeds + samples) ** 2 / squares if squares else math.inf
-    return Effect(shift, seeds, samples, max(degrees, 1.0), used, n)
+    alone = Effect(shift, 0.0, of_runs, groups - 1, used, n)
+    return Effect(shift, seeds, samples, max(degrees, 1.0), used, n, alone)
 
 
 def holm(p: Sequence[float]) -> list[float]:
