@@ -92,6 +92,7 @@ def test_scores(folder, tiny_store):
         "accuracy_by_phase": pytest.approx(2 / 3, abs=1e-4),
         "answered": 0.5,
         "accuracy_of_answered": 1.0,
+        "accuracy_of_surest_half": 1.0,
         "calibration_error": pytest.approx((0.1 + 0.6 + 0.2) / 3, abs=1e-4),
     }
     told = found["told"]["pattern_only"]["space_group"]

@@ -21,7 +21,7 @@ from xxact.inference.radiation import of_word
 from xxact.models import build_model
 from xxact.models.spec import CompositionSpec, FusionSpec, ModelSpec, XRDSpec
 from xxact.training.spec import RunSpec
-from xxact.training.weights import save_weights
+from xxact.training.weights import DESCRIPTION, read_weights, save_weights
 
 SIZE = {"width": 16, "layers": 1, "heads": 2, "feedforward": 32}
 COMPOSITION = CompositionSpec(**SIZE, element_width=8)
@@ -119,20 +119,29 @@ def test_the_formula_is_read_as_in_training(predictor, write_xy):
     assert one.values != predictor.predict(path, "KCl").values
 
 
-@pytest.mark.parametrize("better", [True, False], ids=["with formula", "pattern alone"])
-def test_the_run_that_is_right_more_often_tells_the_classes(better, bundle, write_xy):
-    def with_accuracy(run):
-        accuracy = float(run.needs_formula is better)
-        classes = {n: c.model_copy(update={"accuracy": accuracy}) for n, c in run.classes.items()}
-        return run.model_copy(update={"classes": classes})
+def test_with_a_formula_both_runs_tell_the_classes(bundle, predictor, write_xy):
+    path = write_xy()
+    given, card = predictor.predict(path, "NaCl"), read_card(bundle).runs[0]
+    assert set(card.classes["crystal_system"].temperatures) == {"with_formula", "pattern_only"}
+    expected = dict.fromkeys(CRYSTAL_SYSTEM.classes, 1.0)
+    for folder, temperature in card.classes["crystal_system"].temperatures.items():
+        alone = Predictor(bundle / folder).predict(path, "NaCl").classes["crystal_system"]
+        for name, p in alone.probabilities.items():
+            expected[name] *= p ** (1 / temperature)
+    total = sum(expected.values())
+    expected = {name: p / total for name, p in expected.items()}
+    assert given.classes["crystal_system"].probabilities == pytest.approx(expected, abs=1e-5)
 
-    predictor, path = Predictor(bundle), write_xy()
-    runs = tuple(map(with_accuracy, predictor.card.runs))
-    predictor.card = predictor.card.model_copy(update={"runs": runs})
-    given, alone = predictor.predict(path, "NaCl"), predictor.predict(path)
-    assert given.values
-    assert (given.classes == alone.classes) is not better
-    assert any("from the pattern alone" in warning for warning in given.warnings) is not better
+
+def test_a_bundle_has_weights_of_half_precision_that_say_the_same(runs, bundle, write_xy):
+    path = write_xy()
+    for name, folder in (("fused", "with_formula"), ("alone", "pattern_only")):
+        weights, _ = read_weights(bundle / folder)
+        assert {x.dtype for x in weights.values() if x.is_floating_point()} == {torch.float16}
+        full, half = (Predictor(f).predict(path, "NaCl") for f in (runs / name, bundle / folder))
+        for target, found in full.classes.items():
+            expected = pytest.approx(found.probabilities, abs=1e-2)
+            assert half.classes[target].probabilities == expected
 
 
 def test_many_together_and_one_alone_agree(predictor, write_xy):
@@ -215,6 +224,17 @@ def test_runs_that_make_no_bundle(runs, bundle, tiny_store, tmp_path):
     with pytest.raises(UserError, match="reads no pattern"):
         calibrate([runs / "formulas"], tiny_store, tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_runs_of_other_classes_make_no_bundle(runs, tiny_store, tmp_path):
+    shutil.copytree(runs / "alone", tmp_path / "other")
+    file = tmp_path / "other" / DESCRIPTION
+    description = json.loads(file.read_text())
+    for target in description["targets"]:
+        target["classes"].reverse()
+    file.write_text(json.dumps(description))
+    with pytest.raises(UserError, match="differ in classes: crystal_system"):
+        calibrate([runs / "fused", tmp_path / "other"], tiny_store, tmp_path / "b")
 
 
 def test_notes_are_in_the_card(runs, tiny_data, tmp_path, capsys):

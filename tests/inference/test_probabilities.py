@@ -10,6 +10,7 @@ from xxact.inference.probabilities import (
     half_width,
     probabilities,
     threshold,
+    with_systems,
 )
 
 SYSTEM_ENDS = (2, 15, 74, 142, 167, 194, 230)  # International Tables A
@@ -21,18 +22,41 @@ def random():
 
 
 def test_the_temperature_of_a_made_up_model_is_found(random):
-    honest = random.normal(0, 2, (20_000, 5))
-    true = np.array([random.choice(5, p=p) for p in softmax(honest, axis=1)[:4000]])
-    found = fit_temperatures({"phase": 3 * honest[:4000]}, {"phase": true})
-    assert found["phase"] == pytest.approx(3, rel=0.05)
+    honest = random.normal(0, 2, (4000, 5))
+    true = np.array([random.choice(5, p=p) for p in softmax(honest, axis=1)])
+    found = fit_temperatures({"a": {"phase": 3 * honest}}, {"phase": true})
+    assert found["phase"] == pytest.approx({"a": 3}, rel=0.05)
+
+
+def test_temperatures_of_two_runs_that_see_different_parts_of_the_truth(random):
+    parts = random.normal(0, 1.5, (2, 6000, 5))
+    true = np.array([random.choice(5, p=p) for p in softmax(parts.sum(0), axis=1)])
+    logits = {"a": {"phase": 2 * parts[0]}, "b": {"phase": 0.5 * parts[1]}}
+    found = fit_temperatures(logits, {"phase": true})
+    assert found["phase"] == pytest.approx({"a": 2, "b": 0.5}, rel=0.1)
+
+
+def test_a_run_without_a_target_does_not_count_for_it(random):
+    logits = {"a": {"phase": random.normal(0, 2, (50, 3))}, "b": {}}
+    found = fit_temperatures(logits, {"phase": random.integers(0, 3, 50)})
+    assert list(found["phase"]) == ["a"]
 
 
 def test_unlabelled_samples_do_not_count(random):
     logits, true = random.normal(0, 2, (300, 7)), random.integers(0, 7, 300)
-    both = {"crystal_system": np.concatenate([logits, logits])}
+    both = {"a": {"crystal_system": np.concatenate([logits, logits])}}
     labels = {"crystal_system": np.concatenate([true, np.full(300, -1)])}
-    expected = fit_temperatures({"crystal_system": logits}, {"crystal_system": true})
-    assert fit_temperatures(both, labels) == pytest.approx(expected)
+    expected = fit_temperatures({"a": {"crystal_system": logits}}, {"crystal_system": true})
+    found = fit_temperatures(both, labels)
+    assert found["crystal_system"] == pytest.approx(expected["crystal_system"])
+
+
+def test_several_runs_have_the_geometric_mean_of_their_probabilities(random):
+    logits = {run: {"phase": random.normal(0, 2, (6, 4))} for run in "ab"}
+    found = probabilities(logits, {"phase": {"a": 4.0, "b": 4 / 3}})["phase"]
+    a, b = (softmax(logits[run]["phase"], axis=1) for run in "ab")
+    expected = a**0.25 * b**0.75
+    np.testing.assert_allclose(found, expected / expected.sum(1, keepdims=True))
 
 
 @pytest.mark.parametrize("has_system_head", [False, True])
@@ -40,17 +64,26 @@ def test_space_groups_add_up_to_their_system(random, has_system_head):
     logits = {"space_group": random.normal(0, 2, (6, 230))}
     if has_system_head:
         logits["crystal_system"] = random.normal(0, 2, (6, 7))
-    found = probabilities(logits, {"crystal_system": 2.0})
+    temperatures = {"crystal_system": {"a": 2.0}, "space_group": {"a": 3.0}}
+    found = probabilities({"a": with_systems(logits)}, temperatures)
     np.testing.assert_allclose(found["space_group"].sum(1), 1)
     starts = (0, *SYSTEM_ENDS[:-1])
+    groups = softmax(logits["space_group"], axis=1)
+    summed = []
     for k, (start, stop) in enumerate(zip(starts, SYSTEM_ENDS, strict=True)):
         sums = found["space_group"][:, start:stop].sum(1)
         np.testing.assert_allclose(sums, found["crystal_system"][:, k])
+        summed.append(groups[:, start:stop].sum(1))
+    untempered = np.stack(summed, axis=1)
     if has_system_head:
-        expected = softmax(logits["crystal_system"] / 2, axis=1)
-        np.testing.assert_allclose(found["crystal_system"], expected)
-    else:
-        np.testing.assert_allclose(found["space_group"], softmax(logits["space_group"], axis=1))
+        untempered = softmax(logits["crystal_system"], axis=1)
+    expected = np.sqrt(untempered) / np.sqrt(untempered).sum(1, keepdims=True)
+    np.testing.assert_allclose(found["crystal_system"], expected)
+    plain = probabilities(
+        {"a": with_systems({"space_group": logits["space_group"]})},
+        {name: {"a": 1.0} for name in temperatures},
+    )
+    np.testing.assert_allclose(plain["space_group"], groups)
 
 
 def test_calibration_error_of_bins_by_hand():

@@ -53,7 +53,8 @@ class Answer:
     """What is known of a pattern.
 
     classes, values: by target; empty where `doubts` say why nothing can be told.
-    model: which run answered. warnings: what to keep in mind.
+    model: which run answered, together with those that its card names. warnings: what to keep in
+    mind.
     windows: change of the probability of the best class of each target without a part of the
     pattern, by the part's ends in degrees, where that was asked for.
     """

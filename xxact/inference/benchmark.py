@@ -209,8 +209,8 @@ def _key(formula: str | None) -> int | None:
 
 def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, Any]:
     """Per target: fraction right of all (an answer that is not given is not right), of one pattern
-    a phase on average, the fraction that was answered and the fraction of it that is right, and
-    the calibration error."""
+    a phase on average, the fraction that was answered and the fraction of it that is right, the
+    fraction right of the surest half of what is told, and the calibration error."""
     scores: dict[str, Any] = {"n": len(entries)}
     for target in TARGETS:
         best = [a.classes[target].best if target in a.classes else None for a in answers]
@@ -223,6 +223,7 @@ def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, An
         sure = np.array(
             [a.classes[target].probabilities[b] for a, b in zip(answers, best, strict=True) if b]
         )
+        surest = np.argsort(-sure, kind="stable")[: (len(sure) + 1) // 2]
         phases = [entry.phase for entry in entries]
         by_phase = [np.mean(right[[p == phase for p in phases]]) for phase in set(phases)]
         scores[target] = {
@@ -230,6 +231,7 @@ def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, An
             "accuracy_by_phase": _rounded(np.mean(by_phase)),
             "answered": _rounded(given.mean()),
             "accuracy_of_answered": _rounded(right[given].mean()) if given.any() else None,
+            "accuracy_of_surest_half": _rounded(right[told][surest].mean()) if any(told) else None,
             "calibration_error": _rounded(calibration_error(sure, right[told]))
             if any(told)
             else None,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 import xxact
 from xxact.data.elements import SYMBOLS
 from xxact.data.store import SPLITS, Store
-from xxact.data.targets import SPACE_GROUP, crystal_system_index
+from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, crystal_system_index
 from xxact.errors import UserError
 from xxact.inference.card import CARD, Card, ClassCard, Notes, RunCard, ValueCard, write_card
 from xxact.inference.probabilities import (
@@ -22,10 +23,11 @@ from xxact.inference.probabilities import (
     log_loss,
     probabilities,
     threshold,
+    with_systems,
 )
 from xxact.training.evaluation import in_physical_units
 from xxact.training.trained import Trained
-from xxact.training.weights import DESCRIPTION, WEIGHTS
+from xxact.training.weights import read_weights, save_weights
 
 #: Confidence of the intervals, and how many of the answers that are given may be wrong.
 LEVEL, RISK = 0.9, 0.1
@@ -38,60 +40,95 @@ FOLDERS = {True: "with_formula", False: "pattern_only"}
 def calibrate(
     runs: Sequence[Path], store: Store, out: Path, risk: float = RISK, notes: Notes | None = None
 ) -> Card:
-    """Make the bundle `out` of one or two finished runs.
+    """Make the bundle `out` of one or two finished runs: their weights in half precision, a card.
 
     Raises `UserError` for runs that read no pattern or read the same, for a store without the
-    splits or the labels that it takes, and if `out` holds a bundle already.
+    splits or the labels that it takes, for runs that know other classes of a target, and if `out`
+    holds a bundle already.
     """
     if (out / CARD).exists():
         raise UserError(f"{out} holds a bundle already: choose another folder")
     for split in (FITTED_ON, SCORED_ON):
         if not len(store.indices(split)):
             raise UserError(f"{store.path} has no example in the split '{split}'")
-    cards: dict[str, RunCard] = {}
+    trained: dict[str, Trained] = {}
     for run in runs:
-        card = _run_card(Trained(run, store), risk)
-        if card.folder in cards:
-            needs = "need a formula" if card.needs_formula else "read the pattern alone"
+        one = Trained(run, store)
+        folder = _folder(one)
+        if folder in trained:
+            needs = "need a formula" if _needs_formula(one) else "read the pattern alone"
             raise UserError(f"both runs {needs}: a bundle holds one of either")
-        cards[card.folder] = card
-    for run, card in zip(runs, cards.values(), strict=True):
-        (out / card.folder).mkdir(parents=True, exist_ok=True)
-        for file in (DESCRIPTION, WEIGHTS):
-            shutil.copyfile(run / file, out / card.folder / file)
-    card = Card(version=xxact.__version__, runs=tuple(cards.values()), notes=notes)
+        trained[folder] = one
+    _check_classes(list(trained.values()))
+    told = {
+        folder: [_told(run, split) for split in (FITTED_ON, SCORED_ON)]
+        for folder, run in trained.items()
+    }
+    cards = []
+    for folder, run in trained.items():
+        counted = told if _needs_formula(run) else {folder: told[folder]}
+        cards.append(_run_card(folder, run, counted, risk))
+    for folder, run in trained.items():
+        weights, description = read_weights(run.folder)
+        save_weights(out / folder, {name: _halved(x) for name, x in weights.items()}, description)
+    card = Card(version=xxact.__version__, runs=tuple(cards), notes=notes)
     write_card(out, card)
     return card
 
 
+def _needs_formula(run: Trained) -> bool:
+    return "composition" in run.engine.model.uses
+
+
+def _folder(run: Trained) -> str:
+    if "xrd" not in run.engine.model.uses:
+        raise UserError(f"{run.folder} reads no pattern: calibrate a run that does")
+    return FOLDERS[_needs_formula(run)]
+
+
+def _check_classes(runs: Sequence[Trained]) -> None:
+    """Raises `UserError` where two runs know the same target by other classes."""
+    for one, other in itertools.combinations(runs, 2):
+        known = {target.name: target.classes for target in one.targets}
+        for target in other.targets:
+            if known.get(target.name, target.classes) != target.classes:
+                raise UserError(f"{one.folder} and {other.folder} differ in classes: {target.name}")
+
+
+def _halved(values: Tensor) -> Tensor:
+    return values.half() if values.is_floating_point() else values
+
+
 @dataclass(frozen=True)
 class _Told:
-    """What a run says of the samples of a split, and what is true, by target."""
+    """What a run says of the samples of a split, and what is true, by target: logits (n, C) and
+    indices of classes (n,), -1 where there is none, or values (n,)."""
 
     logits: dict[str, np.ndarray]
     values: dict[str, np.ndarray]
     true: dict[str, np.ndarray]
 
 
-def _run_card(run: Trained, risk: float) -> RunCard:
-    uses = run.engine.model.uses
-    if "xrd" not in uses:
-        raise UserError(f"{run.folder} reads no pattern: calibrate a run that does")
-    fit, test = (_told(run, split) for split in (FITTED_ON, SCORED_ON))
-    needs_formula = "composition" in uses
+def _run_card(
+    folder: str, run: Trained, told: Mapping[str, Sequence[_Told]], risk: float
+) -> RunCard:
+    """The card of a run, of what the runs that count say of the samples to fit and to score."""
+    fit, test = told[folder]
     return RunCard(
-        folder=FOLDERS[needs_formula],
-        needs_formula=needs_formula,
+        folder=folder,
+        needs_formula=_needs_formula(run),
         data=run.store.name,
         data_sha256=run.store.content_sha256,
         fitted_on=FITTED_ON,
         scored_on=SCORED_ON,
         degraded=run.degraded,
         elements=_elements(run.store),
-        classes=_class_cards(fit, test, risk),
+        classes=_class_cards(
+            *({name: parts[k] for name, parts in told.items()} for k in range(2)), risk
+        ),
         values={
             t.name: _value_card(
-                t.unit, *(told.values[t.name] - told.true[t.name] for told in (fit, test))
+                t.unit, *(part.values[t.name] - part.true[t.name] for part in (fit, test))
             )
             for t in run.targets
             if not t.is_class
@@ -110,7 +147,9 @@ def _told(run: Trained, split: str) -> _Told:
     if unlabelled:
         raise UserError(f"no sample of the split '{split}' has a {', '.join(unlabelled)}")
     outputs = run.outputs_of(rows)
-    logits = {t.name: outputs[t.name] for t in run.targets if t.is_class}
+    logits = with_systems({t.name: outputs[t.name] for t in run.targets if t.is_class})
+    if SPACE_GROUP.name in true:  # a run may have no head for systems
+        true.setdefault(CRYSTAL_SYSTEM.name, crystal_system_index(true[SPACE_GROUP.name] + 1))
     return _Told(logits, in_physical_units(outputs, run.standard), true)
 
 
@@ -120,20 +159,24 @@ def _elements(store: Store) -> tuple[str, ...]:
     return tuple(SYMBOLS[z] for z in np.unique(store.element_z[in_training]))
 
 
-def _class_cards(fit: _Told, test: _Told, risk: float) -> dict[str, ClassCard]:
-    temperatures = fit_temperatures(fit.logits, fit.true)
-    fitted = probabilities(fit.logits, temperatures)
-    before, after = (probabilities(test.logits, chosen) for chosen in ({}, temperatures))
+def _class_cards(
+    fit: Mapping[str, _Told], test: Mapping[str, _Told], risk: float
+) -> dict[str, ClassCard]:
+    (logits, true), (test_logits, test_true) = map(_together, (fit, test))
+    temperatures = fit_temperatures(logits, true)
+    mean = {name: dict.fromkeys(by_run, len(by_run)) for name, by_run in temperatures.items()}
+    fitted = probabilities(logits, temperatures)
+    before, after = (probabilities(test_logits, chosen) for chosen in (mean, temperatures))
     cards = {}
     for name in after:
-        found, labels = _labelled(fitted[name], _labels(fit, name))
+        found, labels = _labelled(fitted[name], true[name])
         at = threshold(found.max(1), found.argmax(1) == labels, risk)
-        found, labels = _labelled(after[name], _labels(test, name))
-        raw, _ = _labelled(before[name], _labels(test, name))
+        found, labels = _labelled(after[name], test_true[name])
+        raw, _ = _labelled(before[name], test_true[name])
         sure, right = found.max(1), found.argmax(1) == labels
         answered = sure >= at
         cards[name] = ClassCard(
-            temperature=temperatures.get(name, 1.0),
+            temperatures=temperatures[name],
             log_loss=log_loss(found, labels),
             accuracy=float(right.mean()),
             ece_before=calibration_error(raw.max(1), raw.argmax(1) == labels),
@@ -146,11 +189,12 @@ def _class_cards(fit: _Told, test: _Told, risk: float) -> dict[str, ClassCard]:
     return cards
 
 
-def _labels(told: _Told, name: str) -> np.ndarray:
-    """Indices of classes (n,), -1 where there is none; systems may be those of the groups."""
-    if name in told.true:
-        return told.true[name]
-    return crystal_system_index(told.true[SPACE_GROUP.name] + 1)
+def _together(
+    told: Mapping[str, _Told],
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Logits by run and target, and what is true by target."""
+    true = {name: values for part in told.values() for name, values in part.true.items()}
+    return {folder: part.logits for folder, part in told.items()}, true
 
 
 def _labelled(found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,9 @@
 """The card of a bundle: what its runs need, how sure they are, and how that is known.
 
 A bundle is a folder with `card.json` and, for each of its one or two runs, a folder with the run's
-`model.safetensors` and `model.json`. One run reads the pattern alone, the other one also needs the
-formula. Every number in a card comes from samples that the run was not trained on.
+`model.safetensors`, in half precision, and `model.json`. One run reads the pattern alone, the other
+one also needs the formula; with a formula, both together tell the classes. Every number in a card
+comes from samples that the run was not trained on.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ CARD = "card.json"
 class ClassCard(Spec):
     """Of a target with classes: how its probabilities are made, and what they are worth.
 
-    Logits are divided by `temperature`. A most probable class whose probability is below
-    `threshold` is no answer; the others are the fraction `coverage`, and the fraction `risk` of
-    them is wrong. `ece` is the expected calibration error, `ece_before` at a temperature of 1.
+    Logits are divided by the temperature of their run, by its folder in `temperatures`, and those
+    of several runs are added. A most probable class whose probability is below `threshold` is no
+    answer; the others are the fraction `coverage`, and the fraction `risk` of them is wrong. `ece`
+    is the expected calibration error, `ece_before` that of the plain mean of the logits.
     """
 
-    temperature: PositiveFloat
+    temperatures: dict[str, PositiveFloat]
     log_loss: float
     accuracy: float = Field(ge=0, le=1)
     ece_before: float
@@ -52,6 +54,7 @@ class ValueCard(Spec):
 
 class RunCard(Spec):
     """One run of a bundle, in the folder of that name. `elements` are those of its training.
+    `classes` are as they are told where this run answers: their temperatures name all that counts.
     Temperatures, thresholds and widths come from the split `fitted_on`, all else from `scored_on`;
     `degraded` says whether the numbers are of patterns as instruments measure them."""
 

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,9 +175,9 @@ def _calibrate(options: argparse.Namespace) -> int:
         for name, found in run.classes.items():
             print(
                 f"{run.folder} {name}: accuracy {found.accuracy:.1%}, ECE {found.ece:.3f} (before:"
-                f" {found.ece_before:.3f}), temperature {found.temperature:.2f}; at and above"
-                f" {found.threshold:.1%} {found.coverage:.0%} are answered, {found.risk:.1%} of"
-                f" them wrong (n {found.n})"
+                f" {found.ece_before:.3f}), temperatures {_listed(found.temperatures)}; at and"
+                f" above {found.threshold:.1%} {found.coverage:.0%} are answered,"
+                f" {found.risk:.1%} of them wrong (n {found.n})"
             )
         for name, value in run.values.items():
             print(
@@ -186,6 +186,10 @@ def _calibrate(options: argparse.Namespace) -> int:
             )
     print(f"bundle: {options.out}")
     return 0
+
+
+def _listed(temperatures: Mapping[str, float]) -> str:
+    return ", ".join(f"{t:.2f} ({folder})" for folder, t in temperatures.items())
 
 
 def _fraction(text: str) -> float:

@@ -19,7 +19,7 @@ from xxact.inference.answer import Answer, Classes, Value
 from xxact.inference.card import RunCard, read_card
 from xxact.inference.cleanup import Cleaned, clean
 from xxact.inference.measured import Measured
-from xxact.inference.probabilities import probabilities
+from xxact.inference.probabilities import probabilities, with_systems
 from xxact.inference.radiation import of_word
 from xxact.inference.readers import read_pattern
 from xxact.training.evaluation import in_physical_units
@@ -49,8 +49,8 @@ class Sample:
 class Predictor:
     """The runs of a bundle, or one run alone, whose probabilities are then not calibrated.
 
-    With a formula, energy and gap come from the run that reads it, and crystal system and space
-    group from the run that is right more often by the card.
+    With a formula, energy and gap come from the run that reads it, crystal system and space group
+    from both; without one, the run for patterns alone answers.
 
     Runs are loaded when they are first needed. Raises `UserError` for a folder that is neither.
     """
@@ -106,16 +106,9 @@ class Predictor:
             run = self._run(folder)
             told = [k for k in places if not samples[k].cleaned.doubts]
             answers |= {k: self._answer(samples[k], run) for k in places}
-            classifier = self._classifier(run)
             found = run.tell([samples[k] for k in told])
-            if classifier is not run:
-                others = classifier.tell([samples[k] for k in told])
-                found = [
-                    (classes, values)
-                    for (classes, _), (_, values) in zip(others, found, strict=True)
-                ]
             for k, (classes, values) in zip(told, found, strict=True):
-                parts = classifier.windows(samples[k], classes) if windows else {}
+                parts = run.windows(samples[k], classes) if windows else {}
                 answers[k] = self._answer(samples[k], run, classes, values, parts)
         return [answers[k] for k in range(len(samples))]
 
@@ -135,21 +128,12 @@ class Predictor:
             raise UserError(f"the model {self.folder} needs a formula: give it with --formula")
         return alone.folder
 
-    def _classifier(self, run: _Run) -> _Run:
-        """The run that tells the classes where `run` tells the values: of those that can, the one
-        that is right more often by the card."""
-        if self.card is None or not run.needs_formula:
-            return run
-        best = max(
-            self.card.runs,
-            key=lambda card: (sum(c.accuracy for c in card.classes.values()), card.needs_formula),
-        )
-        return self._run(best.folder)
-
     def _run(self, folder: str) -> _Run:
         if folder not in self._runs:
             card = next(card for card in self.card.runs if card.folder == folder)
-            self._runs[folder] = _Run(self.folder / folder, card)
+            counted = {name for found in card.classes.values() for name in found.temperatures}
+            others = [self._run(name) for name in sorted(counted - {folder})]
+            self._runs[folder] = _Run(self.folder / folder, card, others)
         return self._runs[folder]
 
     def _answer(
@@ -168,11 +152,6 @@ class Predictor:
         elif unseen:
             warnings.append(
                 f"{', '.join(unseen)}: in no formula of the training, so the pattern alone answers"
-            )
-        elif self._classifier(run) is not run and classes:
-            warnings.append(
-                "crystal system and space group are told from the pattern alone, right more"
-                " often; the formula counts for energy and gap"
             )
         elif sample.formula is not None and not run.needs_formula:
             warnings.append("this model reads the pattern alone: the formula was not used")
@@ -216,10 +195,11 @@ def _unseen(sample: Sample, *cards: RunCard) -> list[str]:
 
 
 class _Run:
-    """A finished run and its card, if it has one."""
+    """A finished run, its card, if it has one, and the other runs that its classes come from."""
 
-    def __init__(self, folder: Path, card: RunCard | None) -> None:
+    def __init__(self, folder: Path, card: RunCard | None, others: Sequence[_Run] = ()) -> None:
         self.folder, self.card = folder, card
+        self.by_folder = {run.folder.name: run for run in (*others, self)}
         self.finished = FinishedRun(folder)
         self.model = self.finished.engine.model
         if "xrd" not in self.model.uses:
@@ -267,6 +247,18 @@ class _Run:
         self, patterns: np.ndarray, samples: Sequence[Sample]
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Probabilities (B, C) and values (B,), by target, of patterns (B, 4250)."""
+        found = {name: run._own(patterns, samples) for name, run in self.by_folder.items()}
+        logits = {name: own for name, (own, _) in found.items()}
+        own, values = found[self.folder.name]
+        temperatures = {name: {self.folder.name: 1.0} for name in own}
+        if self.card:
+            temperatures = {name: card.temperatures for name, card in self.card.classes.items()}
+        return probabilities(logits, temperatures), values
+
+    def _own(
+        self, patterns: np.ndarray, samples: Sequence[Sample]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Logits (B, C) and values (B,) of this run, by target."""
         if not self.reads_unmeasured:
             patterns = np.nan_to_num(patterns)
         device = self.finished.engine.device
@@ -278,16 +270,11 @@ class _Run:
 
         outputs = self.finished.outputs(gather, len(samples))
         logits = {t.name: outputs[t.name] for t in self.finished.targets if t.is_class}
-        cards = self.card.classes if self.card else {}
-        temperatures = {name: card.temperature for name, card in cards.items()}
         numbers = {name: x for name, x in outputs.items() if name not in logits}
-        return (
-            probabilities(logits, temperatures),
-            in_physical_units(numbers, self.finished.standard),
-        )
+        return with_systems(logits), in_physical_units(numbers, self.finished.standard)
 
     def _names(self, target: str) -> tuple[str, ...]:
-        own = {t.name: t.classes for t in self.finished.targets}
+        own = {t.name: t.classes for run in self.by_folder.values() for t in run.finished.targets}
         return own.get(target, CRYSTAL_SYSTEM.classes)
 
     def _class(self, name: str, found: np.ndarray) -> Classes:

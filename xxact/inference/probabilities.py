@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 from xxact.data.targets import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, SPACE_GROUP, crystal_system_index
 
@@ -19,24 +19,35 @@ _SYSTEM_OF_GROUP = crystal_system_index(np.arange(1, 231))
 _IN_SYSTEM = np.eye(len(CRYSTAL_SYSTEMS))[_SYSTEM_OF_GROUP]
 
 
-def probabilities(
-    logits: Mapping[str, np.ndarray], temperatures: Mapping[str, float]
-) -> dict[str, np.ndarray]:
-    """Probabilities (n, C) of the classes of each target from its logits (n, C).
+def with_systems(logits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Logits (n, C) of a run by target, and where it has those of space groups alone also those of
+    crystal systems: of the sums of the groups' probabilities."""
+    found = {name: values.astype(np.float64) for name, values in logits.items()}
+    if SPACE_GROUP.name in found:
+        groups = log_softmax(found[SPACE_GROUP.name], axis=1)
+        sums = np.exp(groups) @ _IN_SYSTEM  # (n, 7)
+        found.setdefault(CRYSTAL_SYSTEM.name, np.log(np.maximum(sums, _LEAST)))
+    return found
 
-    Those of space groups add up to those of their crystal system: where a run has a head for
-    either, the system comes from its own head and the groups share it out by theirs; where it has
-    one for groups alone, systems are sums. Targets that `temperatures` does not name have 1.
+
+def probabilities(
+    logits: Mapping[str, Mapping[str, np.ndarray]], temperatures: Mapping[str, Mapping[str, float]]
+) -> dict[str, np.ndarray]:
+    """Probabilities (n, C) of the classes of each target, of the logits that `with_systems` makes,
+    by run and target, and of temperatures by target and run.
+
+    Logits of a run are divided by its temperature, and those of several runs added: the geometric
+    mean of their probabilities, each with a weight of its own (C. Genest and J. Zidek,
+    https://doi.org/10.1214/ss/1177013825). The space groups of a crystal system share out its
+    probability, so that they add up to it.
     """
     found = {
-        name: softmax(values.astype(np.float64) / temperatures.get(name, 1.0), axis=1)
-        for name, values in logits.items()
+        target: softmax(sum(logits[run][target] / t for run, t in by_run.items()), axis=1)
+        for target, by_run in temperatures.items()
     }
     if SPACE_GROUP.name in found:
-        groups = found[SPACE_GROUP.name]
-        sums = groups @ _IN_SYSTEM  # (n, 7)
-        systems = found.setdefault(CRYSTAL_SYSTEM.name, sums)
-        share = groups / np.maximum(sums, _LEAST)[:, _SYSTEM_OF_GROUP]
+        groups, systems = found[SPACE_GROUP.name], found[CRYSTAL_SYSTEM.name]
+        share = groups / np.maximum(groups @ _IN_SYSTEM, _LEAST)[:, _SYSTEM_OF_GROUP]
         found[SPACE_GROUP.name] = share * systems[:, _SYSTEM_OF_GROUP]
     return found
 
@@ -47,24 +58,45 @@ def log_loss(found: np.ndarray, true: np.ndarray) -> float:
 
 
 def fit_temperatures(
-    logits: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """The temperature of each target with logits that minimises the log loss of its labelled
-    samples: C. Guo et al., https://arxiv.org/abs/1706.04599. The crystal system comes first: the
-    space groups' probabilities depend on it."""
-    temperatures: dict[str, float] = {}
-    for name in sorted(logits, key=lambda name: name != CRYSTAL_SYSTEM.name):
-        labelled = true[name] >= 0
-        part = {key: values[labelled] for key, values in logits.items()}
+    logits: Mapping[str, Mapping[str, np.ndarray]], true: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """The temperatures of `probabilities` at which the log loss of the labelled samples is least:
+    for one run, C. Guo et al., https://arxiv.org/abs/1706.04599.
 
-        def loss(log_temperature: float, name: str = name, part: dict = part) -> float:
-            tried = temperatures | {name: float(np.exp(log_temperature))}
-            return log_loss(probabilities(part, tried)[name], true[name][true[name] >= 0])
-
-        bounds = (np.log(_COLDEST), np.log(_HOTTEST))
-        best = minimize_scalar(loss, bounds=bounds, method="bounded")
-        temperatures[name] = float(np.exp(best.x))
+    logits: (n, C) by run and target. true: classes (n,) by target, -1 where there is no label. The
+    crystal system comes first: the space groups' probabilities depend on it.
+    """
+    temperatures: dict[str, dict[str, float]] = {}
+    targets = dict.fromkeys(target for by_target in logits.values() for target in by_target)
+    for target in sorted(targets, key=lambda name: name != CRYSTAL_SYSTEM.name):
+        labelled = true[target] >= 0
+        part = {
+            run: {name: values[labelled] for name, values in by_target.items()}
+            for run, by_target in logits.items()
+        }
+        temperatures[target] = _fitted(target, part, true[target][labelled], temperatures)
     return temperatures
+
+
+def _fitted(
+    target: str,
+    logits: Mapping[str, Mapping[str, np.ndarray]],
+    true: np.ndarray,
+    temperatures: Mapping[str, Mapping[str, float]],
+) -> dict[str, float]:
+    """The temperatures of a target by run, at those that are known of others."""
+    runs = [run for run, by_target in logits.items() if target in by_target]
+
+    def by_run(logs: np.ndarray) -> dict[str, float]:
+        return dict(zip(runs, np.exp(logs).tolist(), strict=True))
+
+    def loss(logs: np.ndarray) -> float:
+        found = probabilities(logits, {**temperatures, target: by_run(logs)})
+        return log_loss(found[target], true)
+
+    start = np.full(len(runs), np.log(len(runs)))  # the mean of the runs' logits
+    bounds = [(np.log(_COLDEST), np.log(_HOTTEST))] * len(runs)
+    return by_run(minimize(loss, start, bounds=bounds, method="L-BFGS-B").x)
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = _BINS) -> float:
