@@ -57,7 +57,7 @@ class Source:
         by_run = runs.groupby("run")
         self.seeds = by_run["seed"].agg(set).to_dict()
         self.targets, self.commands = (by_run[k].first().to_dict() for k in ("targets", "command"))
-        self.minutes = (by_run["wall_s"].mean() / 60).to_dict()
+        self.minutes = (by_run["wall_s"].min() / 60).to_dict()  # of the quickest seed
         self._origins = by_run["init"].first().dropna().to_dict()
         self.data = runs["data"].iloc[0] if len(runs) else "none"
 
