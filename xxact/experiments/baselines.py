@@ -103,10 +103,11 @@ def fit_and_score(
             continue
         outputs = predict(rows)
         predictions = evaluation.decided(outputs)
-        metrics["final"][split] = evaluation.score_all([target], predictions, store, rows)
-        if split == "test":
-            details, unlike = describe_predictions([target], predictions, store, train_rows)
-            metrics["final"] |= unlike
+        if split == "validation":
+            metrics["final"][split] = evaluation.score_all([target], predictions, store, rows)
+        else:
+            details, scores = describe_predictions([target], predictions, store, train_rows)
+            metrics["final"] |= scores
             result |= details
             others = predict if both else None
             content = kept.collect(store, rows, train_rows, [target], outputs, others)

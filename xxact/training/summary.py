@@ -35,8 +35,8 @@ def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
         metrics["best_on_test"] = {
             name: entry["test"][name] for name, entry in best.items() if entry is not None
         }
-        details, unseen, outputs = _test_details(training)
-        metrics["final"] |= unseen
+        details, scores, outputs = _test_details(training)
+        metrics["final"] |= scores
         summary |= details
     return summary, outputs
 
@@ -44,7 +44,11 @@ def summarise(training: Training) -> tuple[dict[str, Any], evaluation.Outputs]:
 def _test_details(
     training: Training,
 ) -> tuple[dict[str, Any], dict[str, Scores], evaluation.Outputs]:
-    """Of the last weights: `describe_predictions`, with the embedding summary, and the outputs."""
+    """Of the last weights: `describe_predictions`, with the embedding summary, and the outputs.
+
+    The scores are of these very outputs, which are kept: the last evaluation has the same but for
+    rounding, since sums on a GPU are taken in no fixed order.
+    """
     task, store = training.task, training.store
     rows = store.indices("test")
     sample = None
@@ -54,17 +58,17 @@ def _test_details(
             sample = None
     outputs, embedding = task.predict(training.engine, rows, sample)
     predictions = evaluation.decided(outputs)
-    details, unseen = describe_predictions(task.targets, predictions, store, training.train_rows)
+    details, scores = describe_predictions(task.targets, predictions, store, training.train_rows)
     if sample is not None:
         details["embedding"] = evaluation.summarise_embedding(store, rows[sample], embedding)
-    return details, unseen, outputs
+    return details, scores, outputs
 
 
 def describe_predictions(
     targets: list[Target], predictions: dict[str, Any], store: Store, train_rows: np.ndarray
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
-    """Of predictions (n,) on the test split: scores by class and element, and scores on the rows
-    unlike any of `train_rows`."""
+    """Of predictions (n,) on the test split: scores by class and element; and scores on all its
+    rows, and on those unlike any of `train_rows`."""
     rows = store.indices("test")
     details: dict[str, Any] = {"per_element": {}}
     for target in targets:
@@ -76,11 +80,11 @@ def describe_predictions(
             details["per_element"][target.name] = evaluation.error_by_element(
                 target, predictions[target.name], store, rows
             )
-    unseen = {}
+    scores = {"test": evaluation.score_all(targets, predictions, store, rows)}
     for name, keys in (
         ("test_new_formula", store.formula_keys()),
         ("test_new_chemical_system", store.chemical_system_keys()),
     ):
         new = evaluation.not_in(keys, train_rows, rows)
-        unseen[name] = evaluation.score_all(targets, predictions, store, rows, new)
-    return details, unseen
+        scores[name] = evaluation.score_all(targets, predictions, store, rows, new)
+    return details, scores
