@@ -144,7 +144,7 @@ def as_on_a_gpu(monkeypatch):
     def dropout(x, p=0.5, training=True, inplace=False):
         return torch.native_dropout(x, p, True)[0] if training else x
 
-    for module in ("attention", "dropout", "pxrdpiayn"):
+    for module in ("attention", "dropout", "pooling"):
         monkeypatch.setattr(f"xxact.models.{module}.on_cpu", lambda tensor: False)
     monkeypatch.setattr(F, "dropout", dropout)
     monkeypatch.setattr(F, "layer_norm", lambda x, *rest: layer_norm(x.float(), *rest))

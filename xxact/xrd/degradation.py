@@ -114,7 +114,7 @@ def _lines(
 
     sine = sine / (1 + own["strain"])
     # On a CPU lines without a second one are left out; to count them would wait for a GPU.
-    second = slice(None) if row.is_cuda else own["alpha2"].nonzero().squeeze(1)
+    second = own["alpha2"].nonzero().squeeze(1) if row.is_cpu else slice(None)
     sine = torch.cat((sine, sine[second] * ALPHA2_OVER_ALPHA1)).clamp_(max=1.0)  # (L,)
     intensity = torch.cat((intensity, (intensity * own["alpha2"])[second]))
     row = torch.cat((row, row[second]))
