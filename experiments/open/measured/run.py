@@ -43,7 +43,8 @@ def main() -> int:
         store,
         lambda done: status.show(f"{done} patterns") if status.is_due else None,
     )
-    others = {f"{run.parent.name}/{run.name}": Predictor(run) for run in options.beside}
+    # scale/table/row/seed of a run of the suite
+    others = {"/".join(run.resolve().parts[-4:]): Predictor(run) for run in options.beside}
     found["beside"] = beside(others, entries, store)
     write_atomically(options.out, json.dumps(found, indent=1).encode())
     for name in ("with_formula", "pattern_only"):
