@@ -153,9 +153,9 @@ class Claim:
     @property
     def verdict(self) -> str:
         """`HOLDS`, `FAILS`, `UNDECIDED` or `NOT_RUN`."""
-        for judged in (self.again, self.of_runs):
-            if judged.adjusted_p < LEVEL:
-                return HOLDS if judged.p_holds < judged.p_fails else FAILS
+        for found in (self.again, self.of_runs):
+            if found.adjusted_p < LEVEL:
+                return HOLDS if found.p_holds < found.p_fails else FAILS
         return UNDECIDED if len(self.effects) == len(self.comparisons) else NOT_RUN
 
     @property
@@ -293,17 +293,18 @@ def decided(found: Sequence[Claim]) -> list[Claim]:
     What has nothing to test takes nothing from the others.
     """
     again = [judged(claim.effects, len(claim.comparisons)) for claim in found]
-    of_runs = [
-        judged([effect.of_runs for effect in claim.effects], len(claim.comparisons))
-        for claim in found
-    ]
+    of_runs = [judged([e.of_runs for e in c.effects], len(c.comparisons)) for c in found]
     tested = [k for k, claim in enumerate(found) if claim.effects]
-    for all_of_them in (again, of_runs):
-        order = sorted(tested, key=lambda k: all_of_them[k].p)
-        for rank, (k, p) in enumerate(
-            zip(order, holm([all_of_them[k].p for k in order]), strict=True)
-        ):
-            level = LEVEL / 2 / (len(order) - rank)
-            all_of_them[k] = replace(all_of_them[k], adjusted_p=p, level=level)
-    sure = zip(found, again, of_runs, strict=True)
+    sure = zip(found, _together(again, tested), _together(of_runs, tested), strict=True)
     return [replace(claim, again=a, of_runs=runs) for claim, a, runs in sure]
+
+
+def _together(judgements: Sequence[Judgement], tested: Sequence[int]) -> list[Judgement]:
+    """The judgements, of which those at the places `tested` allow for one another."""
+    together = list(judgements)
+    order = sorted(tested, key=lambda k: judgements[k].p)
+    adjusted = holm([judgements[k].p for k in order])
+    for rank, (k, p) in enumerate(zip(order, adjusted, strict=True)):
+        level = LEVEL / 2 / (len(order) - rank)
+        together[k] = replace(judgements[k], adjusted_p=p, level=level)
+    return together
