@@ -97,7 +97,7 @@ def test_what_is_degraded_is_the_clean_pattern_of_the_same_lattice(seed):
 def test_a_perfect_measurement_is_the_clean_pattern():
     """Far within what the interpolation of widths allows, with strain."""
     two_theta, intensity = np.linspace(6, 88, 30), np.linspace(1, 0.1, 30, dtype="f4")
-    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "counts": np.inf, "strain": 0.01}
+    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "strain": 0.01}
     measurements = np.array([[*perfect.values()]], dtype="f4")
     columns = torch.as_tensor(two_theta), torch.as_tensor(intensity), torch.zeros(30).long()
     clean = calculate(*columns, torch.as_tensor(measurements)).numpy()
