@@ -52,6 +52,7 @@ _COARSE_DEG = _LENGTH * TWO_THETA_STEP_DEG / _COARSE
 _COARSE_START_DEG = TWO_THETA_MIN_DEG - _LEAD * TWO_THETA_STEP_DEG + BEFORE * _COARSE_DEG
 _NODES = 3
 _ROUNDING_DEG = 1e-4
+_HUNDRED = 100 * (1 - 1e-6)  # above 100 by no rounding
 _STRETCH = 25  # points in half a degree
 _POOL = 1 << 18  # random numbers of each smoothness
 _OF_LINES = ("texture_at", "texture", "debye_waller", "strain", "alpha2")
@@ -92,50 +93,49 @@ def calculate(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: T
 
 def _sine(two_theta: Tensor) -> Tensor:
     """The sine of theta, for 2-theta in degrees."""
-    return torch.sin(torch.deg2rad(two_theta.float() / 2))
+    return torch.sin(two_theta.float() * (math.pi / 360))
 
 
 def _angle(sine: Tensor) -> Tensor:
     """2-theta in degrees."""
-    return torch.rad2deg(2 * torch.asin(sine))
+    return torch.asin(sine) * (360 / math.pi)
 
 
 def _lines(
     two_theta: Tensor, intensity: Tensor, row: Tensor, of: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Angles in degrees, intensities and samples (L,) of the lines of both wavelengths."""
-    # (R,) each, gathered together: reading the samples of all lines is what costs
+    n = len(row)
+    # On a CPU lines without a second one are left out; to count them would wait for a GPU.
+    second = of["alpha2"][row].nonzero().squeeze(1) if row.is_cpu else slice(None)
+    two_theta, intensity, row = (torch.cat((x, x[second])) for x in (two_theta, intensity, row))
+    # (L,) each, gathered together: reading the samples of all lines is what costs
     columns = torch.stack([of[name] for name in _OF_LINES])  # (7, B)
     own = dict(zip(_OF_LINES, columns.index_select(1, row), strict=True))
-    sine = _sine(two_theta)  # (R,)
+    sine = _sine(two_theta)  # (L,)
     # The angle picks the random number: it needs no place among the lines of a batch.
-    place = own["texture_at"] * _POOL + two_theta * (1 / TWO_THETA_STEP_DEG) * 50
-    texture = own["texture"] * _normals(row.device)[0].index_select(0, place.long() % _POOL)
-    thermal = 2 * own["debye_waller"] * (sine / WAVELENGTH_ANGSTROM).square()
-    intensity = intensity.float() * torch.exp(texture - thermal)
+    place = own["texture_at"] * _POOL + two_theta * (50 / TWO_THETA_STEP_DEG)
+    normal = _normals(row.device)[0].index_select(0, place.long() & (_POOL - 1))
+    thermal = own["debye_waller"] * sine.square()
+    exponent = (own["texture"] * normal).sub_(thermal, alpha=2 / WAVELENGTH_ANGSTROM**2)
+    intensity = exponent.exp_().mul_(intensity)
+    intensity[n:] *= own["alpha2"][n:]
 
-    sine = sine / (1 + own["strain"])
-    # On a CPU lines without a second one are left out; to count them would wait for a GPU.
-    second = own["alpha2"].nonzero().squeeze(1) if row.is_cpu else slice(None)
-    sine = torch.cat((sine, sine[second] * ALPHA2_OVER_ALPHA1)).clamp_(max=1.0)  # (L,)
-    intensity = torch.cat((intensity, (intensity * own["alpha2"])[second]))
-    row = torch.cat((row, row[second]))
-    zero, displacement = (
-        torch.cat((own[name], own[name][second])) for name in ("zero_deg", "displacement_deg")
-    )
-    cosine = torch.sqrt(1 - sine.square())
-    return _angle(sine) + zero - displacement * cosine, intensity, row
+    sine /= 1 + own["strain"]
+    sine[n:] *= ALPHA2_OVER_ALPHA1
+    cosine = torch.sqrt(1 - sine.clamp_(max=1.0).square())
+    shift = own["zero_deg"].addcmul_(own["displacement_deg"], cosine, value=-1)
+    return _angle(sine).add_(shift), intensity, row
 
 
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian variance in square degrees and Lorentzian half width in degrees, (nodes, B) each,
     and the variance (B,) that the clean-up adds to each line of a sample."""
-    tangent, cosine = _tangent_and_cosine(of["size_nm"].device)  # (nodes + 1, 1)
+    tangent, per_size, per_strain = _of_angle(of["size_nm"].device)  # (nodes + 1, 1)
     u, w = of["caglioti_u"], of["caglioti_w"]
     v = -2 * of["caglioti_v"] * torch.sqrt(u * w)
-    gaussian = (u * tangent + v) * tangent + w  # (nodes + 1, B), squares of widths
-    size = SCHERRER * WAVELENGTH_ANGSTROM / (10 * of["size_nm"] * cosine)
-    lorentzian = torch.rad2deg(size + 4 * of["microstrain"] * tangent)
+    gaussian = (u * tangent + v).mul_(tangent).add_(w)  # (nodes + 1, B), squares of widths
+    lorentzian = (per_size / of["size_nm"]).addcmul_(per_strain, of["microstrain"])
     # Width of a Voigt function: J. J. Olivero and R. L. Longbothum, JQSRT 17, 233 (1977).
     square = 0.2166 * lorentzian[-1] ** 2 + gaussian[-1]
     typical = (0.5346 * lorentzian[-1] + torch.sqrt(square)) / _FWHM_PER_SIGMA
@@ -147,9 +147,9 @@ def _profiles(
     angle: Tensor, intensity: Tensor, row: Tensor, variance: Tensor, lorentzian: Tensor
 ) -> Tensor:
     """The sum of the lines' Voigt functions on the grid (B, 4250)."""
-    inside = (angle >= TWO_THETA_MIN_DEG) & (angle <= TWO_THETA_MAX_DEG)  # (L,)
-    place = torch.where(inside, (angle - _COARSE_START_DEG) / _COARSE_DEG, 0.0)
-    weight = torch.where(inside, intensity, 0.0)
+    inside = angle.clamp(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG)  # (L,)
+    weight = angle.eq_(inside).mul_(intensity)  # none of lines outside
+    place = (inside - _COARSE_START_DEG) * (1 / _COARSE_DEG)
     sticks = spread(place, weight, row, variance.shape[1], _COARSE)  # (B, 2048)
     weights, frequency, square, over_spline = _interpolation(angle.device)
     spectra = torch.fft.rfft(sticks * weights)  # (nodes, B, 1025)
@@ -175,8 +175,7 @@ def _counted(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> Tensor:
     noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1).index_select(0, start)
     left = of["background_left"][:, None] * background
     left -= of["tails_taken"][:, None] * _foot(pattern)
-    noise.mul_(_on(pattern, background).sqrt_())  # (B, 4250)
-    return _on(pattern, left).add_(noise)
+    return _on(pattern, left).addcmul_(noise, _on(pattern, background).sqrt_())
 
 
 def _on(pattern: Tensor, coarse: Tensor) -> Tensor:
@@ -200,18 +199,16 @@ def _foot(pattern: Tensor) -> Tensor:
 def _background(of: dict[str, Tensor]) -> Tensor:
     """What the lines stand on, in parts of the strongest line's height: (B, 171) values from 5 to
     90 degrees, half a degree apart."""
-    n = N_POINTS // _STRETCH + 1
-    angle = _linspace(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG, n, of["air"].device)
-    x = _linspace(-1.0, 1.0, n, of["air"].device)
+    angle, air, tilt, bend = _background_parts(of["air"].device)  # (171,) each
 
     def per_sample(name: str) -> Tensor:
         return of[name][:, None]
 
-    smooth = 1 + per_sample("slope") * x + per_sample("curvature") * (2 * x**2 - 1)  # (B, 171)
-    air = per_sample("air") * TWO_THETA_MIN_DEG / angle
+    smooth = (1 + per_sample("slope") * tilt).addcmul_(per_sample("curvature"), bend)  # (B, 171)
     width = per_sample("hump_width_deg") / _FWHM_PER_SIGMA
-    hump = torch.exp(-0.5 * ((angle - per_sample("hump_deg")) / width) ** 2)
-    return per_sample("background") * smooth + air + per_sample("hump") * hump
+    hump = torch.exp(-0.5 * ((angle - per_sample("hump_deg")) / width).square_())
+    smooth.mul_(per_sample("background")).addcmul_(per_sample("air"), air)
+    return smooth.addcmul_(per_sample("hump"), hump)
 
 
 def _normalised(pattern: Tensor, of: dict[str, Tensor]) -> Tensor:
@@ -223,7 +220,7 @@ def _normalised(pattern: Tensor, of: dict[str, Tensor]) -> Tensor:
     # In place, 1 and 0 in place of true and false: on a CPU masks take five times as long.
     inside = (angle - (first + last) / 2).abs_().le_((last - first) / 2 + _ROUNDING_DEG)
     pattern.clamp_(min=0.0).mul_(inside)
-    return pattern.mul_(_to(100.0, pattern)).clamp_(max=100.0).div_(inside)  # 0 / 0 is NaN
+    return pattern.mul_(_to(_HUNDRED, pattern)).div_(inside)  # 0 / 0 is NaN
 
 
 def _to(top: Tensor | float, pattern: Tensor) -> Tensor:
@@ -242,10 +239,13 @@ def _node_angles() -> list[float]:
 
 
 @functools.lru_cache(maxsize=8)
-def _tangent_and_cosine(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of theta at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
+def _of_angle(device: torch.device) -> tuple[Tensor, ...]:
+    """The tangent of theta, and Lorentzian widths in degrees by one over a size in nanometres and
+    by microstrain: at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
     theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)[:, None]
-    return theta.tan().to(device), theta.cos().to(device)
+    tangent = theta.tan()
+    size = torch.rad2deg(SCHERRER * WAVELENGTH_ANGSTROM / 10 / theta.cos())
+    return tuple(part.to(device) for part in (tangent, size, torch.rad2deg(4 * tangent)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -263,6 +263,15 @@ def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor
     over_spline = -SPLINE_WIDTH * torch.sinc(omega * _COARSE_DEG / (2 * math.pi)).log()
     parts = torch.stack(weights)[:, None], -omega, -omega.square() / 2, over_spline
     return tuple(part.float().to(device) for part in parts)
+
+
+@functools.lru_cache(maxsize=8)
+def _background_parts(device: torch.device) -> tuple[Tensor, ...]:
+    """Angles, air's scattering at 1, and a line and a parabola from -1 to 1, (171,) each."""
+    x = torch.linspace(-1.0, 1.0, N_POINTS // _STRETCH + 1)
+    angle = torch.linspace(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG, len(x))
+    parts = torch.stack((angle, TWO_THETA_MIN_DEG / angle, x, 2 * x.square() - 1))
+    return parts.to(device).unbind()
 
 
 @functools.lru_cache(maxsize=8)
