@@ -46,14 +46,13 @@ ALPHA2_OVER_ALPHA1 = WAVELENGTHS_ANGSTROM["CuKa2"] / WAVELENGTHS_ANGSTROM["CuKa1
 
 _FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 _LENGTH = 4608  # of the transforms: the grid and 7 degrees, after which tails come round again
-_LEAD = 5  # points of them before the grid
-_COARSE = 2048  # points of the same length that lines are put on: they are wide enough
-_COARSE_DEG = _LENGTH * TWO_THETA_STEP_DEG / _COARSE
-_COARSE_START_DEG = TWO_THETA_MIN_DEG - _LEAD * TWO_THETA_STEP_DEG + BEFORE * _COARSE_DEG
+_COARSE = 3  # steps of the grid to one of the grid that lines are put on, wide as they will be
+_COARSE_DEG = _COARSE * TWO_THETA_STEP_DEG
 _NODES = 3
 _ROUNDING_DEG = 1e-4
 _HUNDRED = 100 * (1 - 1e-6)  # above 100 by no rounding
 _STRETCH = 25  # points in half a degree
+_N_STRETCHES = N_POINTS // _STRETCH
 _POOL = 1 << 18  # random numbers of each smoothness
 _OF_LINES = ("texture_at", "texture", "debye_waller", "strain", "alpha2")
 _OF_LINES += ("zero_deg", "displacement_deg")
@@ -149,15 +148,16 @@ def _profiles(
     """The sum of the lines' Voigt functions on the grid (B, 4250)."""
     inside = angle.clamp(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG)  # (L,)
     weight = angle.eq_(inside).mul_(intensity)  # none of lines outside
-    place = (inside - _COARSE_START_DEG) * (1 / _COARSE_DEG)
-    sticks = spread(place, weight, row, variance.shape[1], _COARSE)  # (B, 2048)
+    place = (inside - TWO_THETA_MIN_DEG) * (1 / _COARSE_DEG)
+    sticks = spread(place, weight, row, variance.shape[1], _LENGTH // _COARSE)  # (B, 1536)
     weights, frequency, square, over_spline = _interpolation(angle.device)
-    spectra = torch.fft.rfft(sticks * weights)  # (nodes, B, 1025)
+    spectra = torch.fft.rfft(sticks * weights)  # (nodes, B, 769)
     # Transforms of Voigt functions over that of the spline
     kernel = torch.addcmul(over_spline, variance[..., None], square)
     kernel.addcmul_(lorentzian[..., None], frequency).exp_()
-    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, 1025)
-    return torch.fft.irfft(spectrum, n=_LENGTH)[:, _LEAD : _LEAD + N_POINTS]
+    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, 769)
+    first = BEFORE * _COARSE
+    return torch.fft.irfft(spectrum, n=_LENGTH)[:, first : first + N_POINTS]
 
 
 def _counted(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> Tensor:
@@ -181,7 +181,7 @@ def _counted(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> Tensor:
 def _on(pattern: Tensor, coarse: Tensor) -> Tensor:
     """Patterns (B, 4250) plus values (B, 171) half a degree apart, with straight lines between."""
     share = _linspace(0.0, 1 - 1 / _STRETCH, _STRETCH, coarse.device)  # (25,)
-    stretches = pattern.unflatten(1, (-1, _STRETCH)) + coarse[:, :-1, None]  # (B, 170, 25)
+    stretches = pattern.view(-1, _N_STRETCHES, _STRETCH) + coarse[:, :-1, None]  # (B, 170, 25)
     return stretches.addcmul_(coarse.diff(dim=1)[..., None], share).flatten(1)
 
 
@@ -191,7 +191,7 @@ def _foot(pattern: Tensor) -> Tensor:
     A background bends over a few degrees and goes through the lowest stretches: of the means of
     half a degree the least within a degree on either side, smoothed as far.
     """
-    means = pattern.unflatten(1, (-1, _STRETCH)).mean(dim=2)  # (B, 170)
+    means = pattern.view(-1, _N_STRETCHES, _STRETCH).mean(dim=2)  # (B, 170)
     least = -F.max_pool1d(-means, 5, stride=1, padding=2)
     return F.pad(least, (2, 2), mode="replicate").unfold(1, 4, 1).mean(dim=2)
 
@@ -250,16 +250,17 @@ def _of_angle(device: torch.device) -> tuple[Tensor, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Lagrange's polynomials (nodes, 1, 2048) on the coarse grid, and by frequency (1025,) what a
+    """Lagrange's polynomials (nodes, 1, 1536) on the coarse grid, and by frequency (769,) what a
     half width, a variance and nothing add to the logarithm of a transform, the last to take the
     spline out. Lines as wide as the models' have less than a part in 1,000 beyond them."""
-    angle = _COARSE_START_DEG + _COARSE_DEG * (torch.arange(_COARSE, dtype=torch.float64) - BEFORE)
+    point = torch.arange(_LENGTH // _COARSE, dtype=torch.float64)
+    angle = TWO_THETA_MIN_DEG + _COARSE_DEG * (point - BEFORE)
     nodes = _node_angles()
     weights = [
         math.prod((angle - other) / (node - other) for other in nodes if other != node)
         for node in nodes
     ]
-    omega = 2 * math.pi * torch.fft.rfftfreq(_COARSE, _COARSE_DEG, dtype=torch.float64)
+    omega = 2 * math.pi * torch.fft.rfftfreq(len(point), _COARSE_DEG, dtype=torch.float64)
     over_spline = -SPLINE_WIDTH * torch.sinc(omega * _COARSE_DEG / (2 * math.pi)).log()
     parts = torch.stack(weights)[:, None], -omega, -omega.square() / 2, over_spline
     return tuple(part.float().to(device) for part in parts)
@@ -268,7 +269,7 @@ def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor
 @functools.lru_cache(maxsize=8)
 def _background_parts(device: torch.device) -> tuple[Tensor, ...]:
     """Angles, air's scattering at 1, and a line and a parabola from -1 to 1, (171,) each."""
-    x = torch.linspace(-1.0, 1.0, N_POINTS // _STRETCH + 1)
+    x = torch.linspace(-1.0, 1.0, _N_STRETCHES + 1)
     angle = torch.linspace(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG, len(x))
     parts = torch.stack((angle, TWO_THETA_MIN_DEG / angle, x, 2 * x.square() - 1))
     return parts.to(device).unbind()
