@@ -56,6 +56,8 @@ _N_STRETCHES = N_POINTS // _STRETCH
 _POOL = 1 << 18  # random numbers of each smoothness
 _OF_LINES = ("texture_at", "texture", "debye_waller", "strain", "alpha2")
 _OF_LINES += ("zero_deg", "displacement_deg")
+_OF_PATTERNS = ("counts", "background_left", "tails_taken", "first_deg", "last_deg")
+_CHUNK = 64  # patterns at a time on a CPU, to stay in its cache
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
 
 
@@ -70,11 +72,21 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
 
     NaN is what was not measured. The pattern of a sample depends on nothing else of its batch.
     """
-    of = dict(zip(RANGES, measurements.unbind(1), strict=True))  # (B,) each
+    of = dict(zip(RANGES, measurements.split(1, dim=1), strict=True))  # (B, 1) each
+    n, device = len(measurements), measurements.device
+    sticks = _sticks(*_lines(two_theta, intensity, row, of), n)  # (B, 1536)
     variance, lorentzian, missing = _widths(of)
-    lines = _lines(two_theta, intensity, row, of)
-    pattern = _profiles(*lines, variance, lorentzian)  # (B, 4250)
-    return _normalised(_counted(pattern, missing, of), of)
+    background = _background(of)  # (B, 171)
+    noise_at = _noise_at(missing, of)
+    patterns = torch.empty((n, N_POINTS), device=device)
+    size = _CHUNK if device.type == "cpu" else max(1, n)
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        own = {name: of[name][part] for name in _OF_PATTERNS}
+        pattern = _profiles(sticks[part], variance[part], lorentzian[part])  # (b, 4250)
+        pattern = _counted(pattern, background[part], noise_at[part], own)
+        _normalise(pattern, own, out=patterns[part])
+    return patterns
 
 
 @torch.no_grad()
@@ -106,10 +118,10 @@ def _lines(
     """Angles in degrees, intensities and samples (L,) of the lines of both wavelengths."""
     n = len(row)
     # On a CPU lines without a second one are left out; to count them would wait for a GPU.
-    second = of["alpha2"][row].nonzero().squeeze(1) if row.is_cpu else slice(None)
+    second = of["alpha2"][row, 0].nonzero().squeeze(1) if row.is_cpu else slice(None)
     two_theta, intensity, row = (torch.cat((x, x[second])) for x in (two_theta, intensity, row))
     # (L,) each, gathered together: reading the samples of all lines is what costs
-    columns = torch.stack([of[name] for name in _OF_LINES])  # (7, B)
+    columns = torch.cat([of[name].T for name in _OF_LINES])  # (7, B)
     own = dict(zip(_OF_LINES, columns.index_select(1, row), strict=True))
     sine = _sine(two_theta)  # (L,)
     # The angle picks the random number: it needs no place among the lines of a batch.
@@ -127,54 +139,60 @@ def _lines(
     return _angle(sine).add_(shift), intensity, row
 
 
+def _sticks(angle: Tensor, intensity: Tensor, row: Tensor, n: int) -> Tensor:
+    """Lines (L,) on coarse grids (n, 1536), those outside of the range left out."""
+    inside = angle.clamp(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG)  # (L,)
+    weight = angle.eq_(inside).mul_(intensity)
+    place = (inside - TWO_THETA_MIN_DEG) * (1 / _COARSE_DEG)
+    return spread(place, weight, row, n, _LENGTH // _COARSE)
+
+
 def _widths(of: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Gaussian variance in square degrees and Lorentzian half width in degrees, (nodes, B) each,
-    and the variance (B,) that the clean-up adds to each line of a sample."""
-    tangent, per_size, per_strain = _of_angle(of["size_nm"].device)  # (nodes + 1, 1)
+    """Gaussian variance in square degrees and Lorentzian half width in degrees, (B, nodes) each,
+    and the variance (B, 1) that the clean-up adds to each line of a sample."""
+    tangent, per_size, per_strain = _of_angle(of["size_nm"].device)  # (nodes + 1,)
     u, w = of["caglioti_u"], of["caglioti_w"]
     v = -2 * of["caglioti_v"] * torch.sqrt(u * w)
-    gaussian = (u * tangent + v).mul_(tangent).add_(w)  # (nodes + 1, B), squares of widths
+    gaussian = (u * tangent + v).mul_(tangent).add_(w)  # (B, nodes + 1), squares of widths
     lorentzian = (per_size / of["size_nm"]).addcmul_(per_strain, of["microstrain"])
     # Width of a Voigt function: J. J. Olivero and R. L. Longbothum, JQSRT 17, 233 (1977).
-    square = 0.2166 * lorentzian[-1] ** 2 + gaussian[-1]
-    typical = (0.5346 * lorentzian[-1] + torch.sqrt(square)) / _FWHM_PER_SIGMA
-    missing = (MODEL_SIGMA_DEG**2 - typical**2).clamp_min_(0.0)  # (B,)
-    return gaussian[:-1] / _FWHM_PER_SIGMA**2 + missing, lorentzian[:-1] / 2, missing
+    square = 0.2166 * lorentzian[:, -1:] ** 2 + gaussian[:, -1:]
+    typical = (0.5346 * lorentzian[:, -1:] + torch.sqrt(square)) / _FWHM_PER_SIGMA
+    missing = (MODEL_SIGMA_DEG**2 - typical**2).clamp_min_(0.0)  # (B, 1)
+    return gaussian[:, :-1] / _FWHM_PER_SIGMA**2 + missing, lorentzian[:, :-1] / 2, missing
 
 
-def _profiles(
-    angle: Tensor, intensity: Tensor, row: Tensor, variance: Tensor, lorentzian: Tensor
-) -> Tensor:
-    """The sum of the lines' Voigt functions on the grid (B, 4250)."""
-    inside = angle.clamp(TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG)  # (L,)
-    weight = angle.eq_(inside).mul_(intensity)  # none of lines outside
-    place = (inside - TWO_THETA_MIN_DEG) * (1 / _COARSE_DEG)
-    sticks = spread(place, weight, row, variance.shape[1], _LENGTH // _COARSE)  # (B, 1536)
-    weights, frequency, square, over_spline = _interpolation(angle.device)
-    spectra = torch.fft.rfft(sticks * weights)  # (nodes, B, 769)
+def _profiles(sticks: Tensor, variance: Tensor, lorentzian: Tensor) -> Tensor:
+    """The sum of the lines' Voigt functions on the grid (b, 4250)."""
+    weights, frequency, square, over_spline = _interpolation(sticks.device)
+    spectra = torch.fft.rfft(sticks[:, None] * weights)  # (b, nodes, 769)
     # Transforms of Voigt functions over that of the spline
     kernel = torch.addcmul(over_spline, variance[..., None], square)
     kernel.addcmul_(lorentzian[..., None], frequency).exp_()
-    spectrum = spectra.mul_(kernel).sum(dim=0)  # (B, 769)
+    spectrum = spectra.mul_(kernel).sum(dim=1)  # (b, 769)
     first = BEFORE * _COARSE
     return torch.fft.irfft(spectrum, n=_LENGTH)[:, first : first + N_POINTS]
 
 
-def _counted(pattern: Tensor, missing: Tensor, of: dict[str, Tensor]) -> Tensor:
+def _noise_at(missing: Tensor, of: dict[str, Tensor]) -> Tensor:
+    """Where in the table of `_normals` the noise of each sample begins, (B,): what smooths lines
+    smooths noise."""
+    smoothness = (missing.sqrt() / TWO_THETA_STEP_DEG).round_().clamp_(max=_SMOOTHEST)  # (B, 1)
+    start = smoothness * _POOL + of["noise_at"] * (_POOL - N_POINTS)
+    return start.long().squeeze(1)
+
+
+def _counted(
+    pattern: Tensor, background: Tensor, noise_at: Tensor, of: dict[str, Tensor]
+) -> Tensor:
     """Patterns in counts, with the noise of counting and what a wrong background leaves.
 
     Poisson's mean and variance, with a normal distribution: what differs at a few counts is lost
-    when the background is taken off. What smooths lines smooths noise, whose variance is that of
-    the counts before.
+    when the background is taken off. The variance is that of the counts before anything smooths.
     """
-    top = of["counts"][:, None]
-    pattern = torch.mul(pattern, _to(top, pattern)).clamp_(min=0.0)  # (B, 4250)
-    background = top * _background(of)  # (B, 171)
-    smoothness = (missing.sqrt() / TWO_THETA_STEP_DEG).round().long().clamp_(max=_SMOOTHEST)
-    start = smoothness * _POOL + (of["noise_at"] * (_POOL - N_POINTS)).long()  # (B,)
-    noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1).index_select(0, start)
-    left = of["background_left"][:, None] * background
-    left -= of["tails_taken"][:, None] * _foot(pattern)
+    pattern.mul_(_to(of["counts"], pattern)).clamp_(min=0.0)  # (b, 4250)
+    noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1).index_select(0, noise_at)
+    left = of["background_left"] * background - of["tails_taken"] * _foot(pattern)  # (b, 171)
     return _on(pattern, left).addcmul_(noise, _on(pattern, background).sqrt_())
 
 
@@ -197,30 +215,25 @@ def _foot(pattern: Tensor) -> Tensor:
 
 
 def _background(of: dict[str, Tensor]) -> Tensor:
-    """What the lines stand on, in parts of the strongest line's height: (B, 171) values from 5 to
-    90 degrees, half a degree apart."""
+    """Counts of what the lines stand on, (B, 171) from 5 to 90 degrees, half a degree apart."""
     angle, air, tilt, bend = _background_parts(of["air"].device)  # (171,) each
-
-    def per_sample(name: str) -> Tensor:
-        return of[name][:, None]
-
-    smooth = (1 + per_sample("slope") * tilt).addcmul_(per_sample("curvature"), bend)  # (B, 171)
-    width = per_sample("hump_width_deg") / _FWHM_PER_SIGMA
-    hump = torch.exp(-0.5 * ((angle - per_sample("hump_deg")) / width).square_())
-    smooth.mul_(per_sample("background")).addcmul_(per_sample("air"), air)
-    return smooth.addcmul_(per_sample("hump"), hump)
+    smooth = (1 + of["slope"] * tilt).addcmul_(of["curvature"], bend)  # (B, 171)
+    width = of["hump_width_deg"] / _FWHM_PER_SIGMA
+    hump = torch.exp(-0.5 * ((angle - of["hump_deg"]) / width).square_())
+    smooth.mul_(of["background"]).addcmul_(of["air"], air).addcmul_(of["hump"], hump)
+    return smooth.mul_(of["counts"])
 
 
-def _normalised(pattern: Tensor, of: dict[str, Tensor]) -> Tensor:
+def _normalise(pattern: Tensor, of: dict[str, Tensor], out: Tensor) -> None:
     """Patterns without negative values, the highest point of what was measured 100, else NaN."""
     angle = _linspace(
         TWO_THETA_MIN_DEG, TWO_THETA_MAX_DEG - TWO_THETA_STEP_DEG, N_POINTS, pattern.device
     )
-    first, last = of["first_deg"][:, None], of["last_deg"][:, None]
+    first, last = of["first_deg"], of["last_deg"]
     # In place, 1 and 0 in place of true and false: on a CPU masks take five times as long.
     inside = (angle - (first + last) / 2).abs_().le_((last - first) / 2 + _ROUNDING_DEG)
     pattern.clamp_(min=0.0).mul_(inside)
-    return pattern.mul_(_to(_HUNDRED, pattern)).div_(inside)  # 0 / 0 is NaN
+    torch.div(pattern.mul_(_to(_HUNDRED, pattern)), inside, out=out)  # 0 / 0 is NaN
 
 
 def _to(top: Tensor | float, pattern: Tensor) -> Tensor:
@@ -241,8 +254,8 @@ def _node_angles() -> list[float]:
 @functools.lru_cache(maxsize=8)
 def _of_angle(device: torch.device) -> tuple[Tensor, ...]:
     """The tangent of theta, and Lorentzian widths in degrees by one over a size in nanometres and
-    by microstrain: at the nodes and, last, where widths are looked at, (nodes + 1, 1) each."""
-    theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)[:, None]
+    by microstrain: at the nodes and, last, where widths are looked at, (nodes + 1,) each."""
+    theta = torch.deg2rad(torch.tensor([*_node_angles(), TYPICAL_DEG]) / 2)
     tangent = theta.tan()
     size = torch.rad2deg(SCHERRER * WAVELENGTH_ANGSTROM / 10 / theta.cos())
     return tuple(part.to(device) for part in (tangent, size, torch.rad2deg(4 * tangent)))
@@ -250,7 +263,7 @@ def _of_angle(device: torch.device) -> tuple[Tensor, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Lagrange's polynomials (nodes, 1, 1536) on the coarse grid, and by frequency (769,) what a
+    """Lagrange's polynomials (nodes, 1536) on the coarse grid, and by frequency (769,) what a
     half width, a variance and nothing add to the logarithm of a transform, the last to take the
     spline out. Lines as wide as the models' have less than a part in 1,000 beyond them."""
     point = torch.arange(_LENGTH // _COARSE, dtype=torch.float64)
@@ -262,7 +275,7 @@ def _interpolation(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor
     ]
     omega = 2 * math.pi * torch.fft.rfftfreq(len(point), _COARSE_DEG, dtype=torch.float64)
     over_spline = -SPLINE_WIDTH * torch.sinc(omega * _COARSE_DEG / (2 * math.pi)).log()
-    parts = torch.stack(weights)[:, None], -omega, -omega.square() / 2, over_spline
+    parts = torch.stack(weights), -omega, -omega.square() / 2, over_spline
     return tuple(part.float().to(device) for part in parts)
 
 
