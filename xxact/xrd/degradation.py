@@ -58,7 +58,7 @@ _POOL = 1 << 18  # random numbers of each smoothness
 _OF_LINES = ("texture_at", "texture", "debye_waller", "strain", "alpha2")
 _OF_LINES += ("zero_deg", "displacement_deg")
 _OF_PATTERNS = ("counts", "background_left", "tails_taken", "first_deg", "last_deg")
-_CHUNK = 64  # patterns at a time on a CPU, to stay in its cache
+_CHUNK = 128  # patterns at a time on a CPU, to stay in its cache
 _SMOOTHEST = 5  # standard deviation in steps of the Gaussian that noise is smoothed by, at most
 
 
@@ -85,7 +85,7 @@ def degrade(two_theta: Tensor, intensity: Tensor, row: Tensor, measurements: Ten
         part = slice(start, start + size)
         own = {name: of[name][part] for name in _OF_PATTERNS}
         pattern = _profiles(sticks[part], variance[part], lorentzian[part])  # (b, 4250)
-        pattern = _counted(pattern, background[part], noise_at[part], own)
+        _count(pattern, background[part], noise_at[part], own)
         _normalise(pattern, own, out=patterns[part])
     return patterns
 
@@ -180,29 +180,25 @@ def _profiles(sticks: Tensor, variance: Tensor, lorentzian: Tensor) -> Tensor:
 def _noise_at(missing: Tensor, of: dict[str, Tensor]) -> Tensor:
     """Where in the table of `_normals` the noise of each sample begins, (B,): what smooths lines
     smooths noise."""
-    smoothness = (missing.sqrt() / TWO_THETA_STEP_DEG).round_().clamp_(max=_SMOOTHEST)  # (B, 1)
-    start = smoothness * _POOL + of["noise_at"] * (_POOL - N_POINTS)
-    return start.long().squeeze(1)
+    smoothness = (missing.sqrt() / TWO_THETA_STEP_DEG).round().long().clamp_(max=_SMOOTHEST)
+    return (smoothness * _POOL + (of["noise_at"] * (_POOL - N_POINTS)).long()).squeeze(1)
 
 
-def _counted(
-    pattern: Tensor, background: Tensor, noise_at: Tensor, of: dict[str, Tensor]
-) -> Tensor:
-    """Patterns in counts, with the noise of counting and what a wrong background leaves.
+def _count(pattern: Tensor, background: Tensor, noise_at: Tensor, of: dict[str, Tensor]) -> None:
+    """Scale patterns, in place, to counts; add their noise, and what a wrong background leaves.
 
     Poisson's mean and variance, with a normal distribution: what differs at a few counts is lost
     when the background is taken off. The variance is that of the counts before anything smooths.
     """
     pattern.mul_(_to(of["counts"], pattern)).clamp_(min=0.0)  # (b, 4250)
-    noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1).index_select(0, noise_at)
     left = of["background_left"] * background - of["tails_taken"] * _foot(pattern)  # (b, 171)
-    return _on(pattern, left).addcdiv_(noise, _on(pattern, background).rsqrt_())
-
-
-def _on(pattern: Tensor, coarse: Tensor) -> Tensor:
-    """Patterns (B, 4250) plus values (B, 171) half a degree apart, with straight lines between."""
-    stretches = pattern.view(-1, _N_STRETCHES, _STRETCH) + coarse[:, :-1, None]  # (B, 170, 25)
-    return stretches.addcmul_(coarse.diff(dim=1)[..., None], _shares(coarse.device)).flatten(1)
+    stretches = pattern.view(-1, _N_STRETCHES, _STRETCH)  # (b, 170, 25)
+    # A background changes too little in half a degree for its noise to show it.
+    variance = (stretches + background[:, :-1, None]).flatten(1)  # (b, 4250)
+    noise = _normals(pattern.device).view(-1).unfold(0, N_POINTS, 1).index_select(0, noise_at)
+    stretches.add_(left[:, :-1, None])
+    stretches.addcmul_(left.diff(dim=1)[..., None], _shares(pattern.device))
+    pattern.addcdiv_(noise, variance.rsqrt_())  # which a CPU is quicker at than at roots
 
 
 def _foot(pattern: Tensor) -> Tensor:
