@@ -93,7 +93,12 @@ def test_scores(folder, tiny_store):
         "answered": 0.5,
         "accuracy_of_answered": 1.0,
         "accuracy_of_surest_half": 1.0,
+        "mean_confidence": pytest.approx(0.7, abs=1e-4),
         "calibration_error": pytest.approx((0.1 + 0.6 + 0.2) / 3, abs=1e-4),
+        # one answer in each bin, of confidence 0.9, 0.4 and 0.8
+        "calibration_error_by_chance": pytest.approx(
+            (2 / np.pi) ** 0.5 * (0.3 + 0.24**0.5 + 0.4) / 3, abs=1e-4
+        ),
     }
     told = found["told"]["pattern_only"]["space_group"]
     assert told == {"confidence": [0.9, 0.4, 0.8], "right": [True, False, True]}

@@ -6,6 +6,7 @@ from scipy.special import softmax
 
 from xxact.inference.probabilities import (
     calibration_error,
+    calibration_error_by_chance,
     fit_temperatures,
     half_width,
     probabilities,
@@ -90,6 +91,14 @@ def test_calibration_error_of_bins_by_hand():
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.5, 0.5])
     right = np.array([1, 1, 1, 0, 1, 0])
     assert calibration_error(confidence, right) == pytest.approx(4 / 6 * 0.2)
+
+
+def test_calibration_error_by_chance_is_that_of_answers_drawn_by_their_confidence(random):
+    confidence = random.uniform(0.1, 1, 200)
+    drawn = random.uniform(size=(400, 200)) < confidence
+    expected = np.mean([calibration_error(confidence, right) for right in drawn])
+    assert calibration_error_by_chance(confidence) == pytest.approx(expected, rel=0.05)
+    assert calibration_error_by_chance(np.ones(3)) == 0
 
 
 def test_the_threshold_is_the_lowest_that_keeps_the_risk(random):

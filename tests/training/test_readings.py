@@ -46,7 +46,7 @@ def test_predictions_are_kept_of_the_evaluation_that_a_reading_is_of():
 
 
 def test_an_early_reading_is_of_the_nearest_evaluation_if_that_is_near():
-    curve = [{"progress": progress} for progress in (0.04, 0.046, 0.0545, 0.2, 0.24, 0.251, 0.2485)]
-    assert readings.early(curve, 0.05) is curve[1]
-    assert readings.early(curve, 0.15) is None
-    assert readings.early(curve, 0.25) is curve[5]
+    progress = [0.04, 0.046, 0.0545, 0.2, 0.24, 0.251, 0.2485]
+    assert readings.early(progress, 0.05) == 1
+    assert readings.early(progress, 0.15) is None
+    assert readings.early(progress, 0.25) == 5

@@ -46,7 +46,7 @@ KEYS = ("scale", "table", "row", "run", "seed")
 SCORE = ("target", "metric", "value", "unit", "n")
 ORIGIN = ("data", "commit")
 #: The columns of predictions that are in the target's unit.
-PREDICTED = ("true", "predicted", "permuted_any", "permuted_formula", *EARLY)
+PREDICTED = ("true", "predicted", "permuted_any", "permuted_formula", "selected", *EARLY)
 #: Where silhouettes are taken: of the embeddings, or of their two principal components.
 SPACES = ("embedding", "projection")
 #: What `load_runs` takes as it stands from a result.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from xxact.analysis import frame, pattern, scaling, space_groups
 from xxact.analysis.published import printed
-from xxact.training.readings import EARLY, EARLY_TOLERANCE
+from xxact.training.readings import EARLY, early
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,12 +127,13 @@ def _progress(curves: pd.DataFrame) -> pd.DataFrame:
 
     test = curves[(curves["split"] == "test") & (curves["target"] != "objective")]
     found = []
-    for key, share in EARLY.items():
-        off = (test["progress"] - share).abs()
-        near = test[off <= EARLY_TOLERANCE].assign(off=off).sort_values("off", kind="stable")
-        near = near.drop_duplicates(["run", "seed", "target"])
-        found.append(near.assign(quantity=near["target"] + "/" + key))
-    return pd.concat(found)
+    for _, curve in test.groupby(["run", "seed", "target"], sort=False):
+        for key, share in EARLY.items():
+            if (place := early(curve["progress"].tolist(), share)) is not None:
+                found.append(
+                    curve.iloc[[place]].assign(quantity=f"{curve['target'].iloc[0]}/{key}")
+                )
+    return pd.concat(found) if found else test.assign(quantity="")
 
 
 def _transfers(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

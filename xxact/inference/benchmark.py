@@ -24,13 +24,16 @@ from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.inference.answer import Answer
 from xxact.inference.measured import Measured, measured_pattern
-from xxact.inference.probabilities import calibration_error
+from xxact.inference.probabilities import calibration_error, calibration_error_by_chance
 from xxact.inference.radiation import Radiation, tube
 
 if TYPE_CHECKING:
     from xxact.inference.predictor import Predictor
 
 TARGETS = ("crystal_system", "space_group")
+#: Scores of what is told; the last is what the one before would be if the probabilities were right.
+OF_TOLD = ("accuracy_of_surest_half", "mean_confidence", "calibration_error")
+OF_TOLD += ("calibration_error_by_chance",)
 BATCH_SIZE = 32
 #: Space groups that are mirror images of each other: powder patterns do not tell them apart.
 _MIRRORED = ((76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170))
@@ -209,8 +212,8 @@ def _key(formula: str | None) -> int | None:
 
 def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, Any]:
     """Per target: fraction right of all (an answer that is not given is not right), of one pattern
-    a phase on average, the fraction that was answered and the fraction of it that is right, the
-    fraction right of the surest half of what is told, and the calibration error."""
+    a phase on average, the fraction that was answered and the fraction of it that is right, and of
+    what is told `OF_TOLD`."""
     scores: dict[str, Any] = {"n": len(entries)}
     for target in TARGETS:
         best = [a.classes[target].best if target in a.classes else None for a in answers]
@@ -223,7 +226,6 @@ def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, An
         sure = np.array(
             [a.classes[target].probabilities[b] for a, b in zip(answers, best, strict=True) if b]
         )
-        surest = np.argsort(-sure, kind="stable")[: (len(sure) + 1) // 2]
         phases = [entry.phase for entry in entries]
         by_phase = [np.mean(right[[p == phase for p in phases]]) for phase in set(phases)]
         scores[target] = {
@@ -231,12 +233,22 @@ def _scores(entries: Sequence[Entry], answers: Sequence[Answer]) -> dict[str, An
             "accuracy_by_phase": _rounded(np.mean(by_phase)),
             "answered": _rounded(given.mean()),
             "accuracy_of_answered": _rounded(right[given].mean()) if given.any() else None,
-            "accuracy_of_surest_half": _rounded(right[told][surest].mean()) if any(told) else None,
-            "calibration_error": _rounded(calibration_error(sure, right[told]))
-            if any(told)
-            else None,
-        }
+        } | _of_told(sure, right[told])
     return scores
+
+
+def _of_told(sure: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
+    """`OF_TOLD` of answers of this confidence (n,), and whether they are right (n,)."""
+    if not sure.size:
+        return dict.fromkeys(OF_TOLD)
+    surest = np.argsort(-sure, kind="stable")[: (len(sure) + 1) // 2]
+    values = (
+        right[surest].mean(),
+        sure.mean(),
+        calibration_error(sure, right),
+        calibration_error_by_chance(sure),
+    )
+    return dict(zip(OF_TOLD, map(_rounded, values), strict=True))
 
 
 def _same(best: str | None, true: str, target: str) -> bool:

@@ -102,9 +102,21 @@ def _fitted(
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = _BINS) -> float:
     """Expected calibration error: |share of right answers - mean confidence|, over bins of equal
     width of the confidence (n,), each with the weight of its samples."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(place, right - confidence, minlength=bins)
+    gaps = np.bincount(_places(confidence, bins), right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration_error_by_chance(confidence: np.ndarray, bins: int = _BINS) -> float:
+    """The mean of `calibration_error` for answers that are right exactly as often as their
+    confidence (n,) says: what so few of them leave. The gap of a bin is a sum of as many
+    independent terms and taken for normal."""
+    variance = np.bincount(_places(confidence, bins), confidence * (1 - confidence), minlength=bins)
+    return float(np.sqrt(2 / np.pi * variance).sum() / len(confidence))
+
+
+def _places(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin (n,) of each confidence."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
 def threshold(confidence: np.ndarray, right: np.ndarray, risk: float) -> float:

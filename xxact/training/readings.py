@@ -67,17 +67,17 @@ def kept_of_last(
     the same reading and target later takes the place of the earlier.
     """
     last = curve[-1]
-    kept = {name: predictions for name, share in EARLY.items() if early(curve, share) is last}
+    progress = [entry["progress"] for entry in curve]
+    place = len(curve) - 1
+    kept = {name: predictions for name, share in EARLY.items() if early(progress, share) == place}
     if "validation" in last and select_on_validation(curve, targets) is last:
         kept["selected"] = predictions
     best = {t.name: predictions[t.name] for t in targets if best_on_test(curve, t) is last}
     return kept | ({"best_on_test": best} if best else {})
 
 
-def early(curve: Sequence[Entry], share: float) -> Entry | None:
-    """The evaluation nearest to a share of the training; None where there is none near to it.
-
-    The first of several that are equal.
-    """
-    nearest = min(curve, key=lambda entry: abs(entry["progress"] - share))
-    return nearest if abs(nearest["progress"] - share) <= EARLY_TOLERANCE else None
+def early(progress: Sequence[float], share: float) -> int | None:
+    """Which evaluation is nearest to a share of the training, by their `progress`; None where
+    there is none near to it. The first of several that are equal."""
+    nearest = min(range(len(progress)), key=lambda k: abs(progress[k] - share))
+    return nearest if abs(progress[nearest] - share) <= EARLY_TOLERANCE else None
