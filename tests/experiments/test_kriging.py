@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from xxact.data.store import open_store
+from xxact.data.targets import CRYSTAL_SYSTEM, Target
 from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.kriging import NEIGHBOURS, Kriging, Reader
@@ -12,6 +13,7 @@ from xxact.experiments.result import read_result
 from xxact.training.trained import Trained
 
 ENERGY = "formation_energy_per_atom"
+TARGET = Target(ENERGY, "eV/atom")
 
 
 @pytest.fixture
@@ -28,29 +30,43 @@ def samples():
     return make
 
 
-def naive(inputs, values, asked):
-    deviation = inputs[:, 1:6].std(0)
+def naive(inputs, values, asked, length=0.4):
+    """Kriged outputs (n, K) of `asked` (n, K + 5 + 100); values: (N, K)."""
+    k = values.shape[1]
+    deviation = inputs[:, k : k + 5].std(0)
 
     def exponent(a, b):
-        far = cdist(a[:, 1:6] / deviation, b[:, 1:6] / deviation, "sqeuclidean") / (0.1 * 5)
-        return far + cdist(a[:, 6:], b[:, 6:], "cityblock") / 0.4
+        one, other = (x[:, k : k + 5] / deviation for x in (a, b))
+        far = cdist(one, other, "sqeuclidean") / (0.1 * 5)
+        return far + cdist(a[:, k + 5 :], b[:, k + 5 :], "cityblock") / length
 
     covariance = np.exp(-exponent(inputs, inputs)) + 0.1 * np.eye(len(inputs))
-    weights = np.linalg.solve(covariance, values - inputs[:, 0])
-    return asked[:, 0] + np.exp(-exponent(asked, inputs)) @ weights
+    weights = np.linalg.solve(covariance, values - inputs[:, :k])
+    return asked[:, :k] + np.exp(-exponent(asked, inputs)) @ weights
 
 
 def test_few_samples_are_kriged_with_all_of_them(samples):
     (inputs, values), (asked, _) = samples(NEIGHBOURS - 4), samples(500)
-    found = Kriging().fit(inputs, values).predict(asked)
-    np.testing.assert_allclose(found, naive(inputs, values, asked), atol=1e-4)
+    found = Kriging(TARGET).fit(inputs, values).predict(asked)
+    np.testing.assert_allclose(found, naive(inputs, values[:, None], asked)[:, 0], atol=1e-4)
 
 
 def test_the_nearest_of_many_samples_count(samples):
     (inputs, values), (asked, true) = samples(1000), samples(50)
-    found = Kriging().fit(inputs, values).predict(asked)
-    np.testing.assert_allclose(found, naive(inputs, values, asked), atol=0.05)
+    found = Kriging(TARGET).fit(inputs, values).predict(asked)
+    np.testing.assert_allclose(found, naive(inputs, values[:, None], asked)[:, 0], atol=0.05)
     assert np.abs(found - true).mean() < 0.8 * np.abs(asked[:, 0] - true).mean()
+
+
+def test_residuals_of_classes_are_those_of_their_probabilities(samples):
+    (inputs, _), (asked, _) = samples(NEIGHBOURS - 4), samples(100)
+    random = np.random.default_rng(1)
+    said, told = random.dirichlet(np.ones(7), 60), random.dirichlet(np.ones(7), 100)
+    true = random.integers(0, 7, 60)
+    inputs, asked = (np.hstack([p, x[:, 1:]]) for p, x in ((said, inputs), (told, asked)))
+    found = Kriging(CRYSTAL_SYSTEM).fit(inputs, true).predict_proba(asked)
+    expected = np.maximum(naive(inputs, np.eye(7)[true], asked, length=4.0), 1e-6)
+    np.testing.assert_allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-4)
 
 
 def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
@@ -66,8 +82,8 @@ def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
     alone = trained.predict(np.concatenate([train, test]))[ENERGY]
     np.testing.assert_allclose(inputs[:, 0], alone, atol=1e-5)
     energy = store.values(ENERGY)
-    kriged = Kriging().fit(inputs[: len(train)], energy[train]).predict(inputs[len(train) :])
-    error = 1e3 * np.abs(kriged - energy[test]).mean()
+    kriged = Kriging(TARGET).fit(inputs[: len(train)], energy[train])
+    error = 1e3 * np.abs(kriged.predict(inputs[len(train) :]) - energy[test]).mean()
     assert found.metrics.final.test[ENERGY]["mae_mev_per_atom"] == pytest.approx(error, rel=1e-4)
     assert found.init_sha256 is not None
     with np.load(runs / "open" / "closed_energy_kriged" / "seed0.npz") as kept:
