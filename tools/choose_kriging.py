@@ -16,7 +16,7 @@ from pathlib import Path
 from xxact import command
 from xxact.files import write_atomically
 
-EMBEDDING_SCALES, FRACTION_SCALES, NOISES = (0.05, 0.1, 0.2), (0.2, 0.4, 0.8, 4.0), (0.05, 0.1, 0.3)
+EMBEDDING_SCALES, FRACTION_SCALES, NOISES = (0.1, 0.2, 0.4), (0.4, 1.0, 4.0), (0.1, 0.3, 1.0)
 COLUMNS = ("target", "embedding_scale", "fraction_scale", "noise", "neighbours", "score")
 
 
