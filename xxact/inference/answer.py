@@ -163,7 +163,8 @@ def class_name(target: str, key: str) -> str:
         return key
     import gemmi
 
-    return f"{key} ({gemmi.find_spacegroup_by_number(int(key)).short_name()})"
+    symbol = gemmi.find_spacegroup_by_number(int(key)).short_name()
+    return f"{key} ({symbol.replace('H', 'R')})"  # H is an older sign for hexagonal axes of R
 
 
 def _shown(target: str) -> int | None:

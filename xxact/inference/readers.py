@@ -25,6 +25,8 @@ SUFFIXES = frozenset(
     {"xy", "xye", "csv", "dat", "txt", "asc", "gsas", "gsa", "gda", "xra", "fxye", "raw", "uxd"}
     | {"brml", "ras", "rasx", "xrdml", "chi", "cif"}
 )
+#: What to do with a file that cannot be read.
+_EXPORT = "export it as two columns of text, 2-theta and counts"
 #: Wavelengths of the user and of the file that differ by less, as a fraction, agree.
 _AGREE = 2e-3
 
@@ -86,16 +88,18 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise UserError("the file is empty")
     is_text = not content.startswith(_BYTES)
     if is_text and b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError("this is no format of patterns that is known")
+        raise UserError(f"this is no format of patterns that is known: unpack it, or {_EXPORT}")
     is_fit2d = name.lower().endswith(".chi")
     if is_text and not is_fit2d and not _TEXTS.search(as_text(content)):
         return read_columns(as_text(content))
     import geddes
 
+    if is_text:  # blanks that fill up a line are no data to it
+        content = re.sub(rb"[ \t]+(?=\r?$)", b"", content, flags=re.MULTILINE)
     try:
         pattern = geddes.read_bytes(content, name)
     except (ValueError, OSError) as error:
-        raise UserError(f"it cannot be read ({error})") from None
+        raise UserError(f"it cannot be read ({error}): {_EXPORT}") from None
     return np.asarray(pattern.x, dtype=np.float64), np.asarray(pattern.y, dtype=np.float64)
 
 
