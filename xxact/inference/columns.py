@@ -15,16 +15,14 @@ from xxact.errors import UserError
 #: So many lines of numbers in a row, of one length, are data and no header.
 _FEWEST = 5
 _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
-_DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+\s*[;\t ]")
+_DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+[\s\"]*[;\t ]")
 #: A number with commas for thousands, told from two numbers by what stands before it.
 _THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
 _STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
 #: What a first column is that is no angle.
-_OTHER = re.compile(
-    r"(?:q|d|s|e|k|tof|time|energy|channel|2\*?pi/d)\b(?!.*theta)", re.IGNORECASE
-)
+_OTHER = re.compile(r"(?:q|d|s|e|k|tof|time|energy|channel|2\*?pi/d)\b(?!.*theta)", re.IGNORECASE)
 #: So many lines above the data may hold the names of the columns: units follow them.
 _NAMES_WITHIN = 3
 

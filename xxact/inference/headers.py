@@ -73,7 +73,8 @@ _EXPRESSIONS = {
         rf"HW_XG_TARGET_NAME\s*\"{_ANODE}",
         rf"<TargetName>\s*{_ANODE}",
         rf"^_ANODE='?{_ANODE}",
-        rf"\b(?:anode|tube|target|radiation|source|röhre|strahlung)(?: material)?[\s,;:='\"]+{_ANODE}",
+        rf"\b(?:anode|tube|target|radiation|source|röhre|strahlung)(?: material)?"
+        rf"[\s,;:='\"]+{_ANODE}",
         rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:alpha|a|\u03b1)(?![a-z])",
     ),
     "monochromatic": (
@@ -98,7 +99,8 @@ _EXPRESSIONS = {
         r"^_pd_\w+_(time_of_flight|energy_\w+)\b",
         r"^[^\d\n].*\b(time[ -]of[ -]flight|EDXRD)\b",
         r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV\b)(?!.*\d)",  # a column, no value
-        rf"{_NAMES}(\bq[ _]*[\[(/]? *(?:1/|inverse|(?:a|å|nm) *(?:\^|\*\*)?-?[1⁻])|inverse (?:nano|ang)\w*)",
+        rf"{_NAMES}(\bq[ _]*[\[(/]? *(?:1/|inverse|(?:a|å|nm) *(?:\^|\*\*)?-?[1⁻]))",
+        rf"{_NAMES}(inverse (?:nano|ang)\w*)",
         rf"{_NAMES}\b(d[ -]?spacing|radial distance|scattering vector|momentum transfer)",
     ),
 }
@@ -109,7 +111,9 @@ _COMPILED = {
 #: Each is there once a scan.
 _SCANS = re.compile(r"<scan\b|^\*RAS_INT_START|^BANK +\d|^_2?(?:THETA)?(?:COUNTS|CPS)\b", re.M)
 #: Members of rasx and brml that describe a scan, and those that hold one.
-_DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml")
+_DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml|Profile\d+\.txt")
+#: The third column of Rigaku's files.
+_ATTENUATOR = re.compile(r"^[\d.]+[ \t]+[\d.eE+-]+[ \t]+([\d.]+)[ \t\r]*$", re.MULTILINE)
 _PROFILE = re.compile(r"(?:Profile\d+\.txt|RawData\d+\.xml)$")
 _POWDER_AXIS = re.compile(r"(2|two)[ _-]?theta|gonio|coupled|locked|detector", re.IGNORECASE)
 _CIF_TAGS = (
@@ -157,6 +161,12 @@ def read_header(content: bytes) -> Header:
         raise UserError(
             f"this is no angle-dispersive X-ray pattern ('{found['other']}'): the models know X-ray"
             " powder patterns over 2-theta alone"
+        )
+    is_rigaku = content.startswith(b"PK") or "*RAS_INT_START" in text
+    if is_rigaku and len(set(map(float, _ATTENUATOR.findall(text)))) > 1:
+        raise UserError(
+            "the attenuator changes within the scan (third column), and the file does not say"
+            " whether counts are corrected for it: export corrected ones as two columns of text"
         )
     if found["axis"] and not _POWDER_AXIS.search(found["axis"]):
         raise UserError(f"this is a scan of '{found['axis']}': a powder pattern is one of 2-theta")

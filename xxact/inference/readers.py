@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
         remarks.append(f"the file says {header.radiation}, and {radiation} was asked for and taken")
-    found = measured_pattern(str(path), angles, counts, radiation or header.radiation)
+    name = os.fsencode(path).decode(errors="replace")  # what can be printed of it
+    found = measured_pattern(name, angles, counts, radiation or header.radiation)
     return Measured(
         found.name,
         found.two_theta_deg,
@@ -73,13 +75,18 @@ def find_patterns(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.suffix[1:].lower() in SUFFIXES]
+            inside = [p for p in sorted(path.rglob("*")) if _could_be_one(p)]
             if not inside:
                 raise UserError(f"{path} holds no file that could be a pattern")
             found += inside
         else:
             found.append(path)
     return found
+
+
+def _could_be_one(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.suffix[1:].lower() in SUFFIXES and not is_hidden and not path.is_dir()
 
 
 def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
