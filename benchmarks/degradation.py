@@ -16,7 +16,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from xxact.data.batches import DEGRADED_CHUNK
 from xxact.xrd.broadening import broaden
 from xxact.xrd.degradation import degrade
 from xxact.xrd.instrument import draw
@@ -31,14 +30,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10, help="the best counts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    chunks = [make_chunk(seed) for seed in range(arguments.batch // DEGRADED_CHUNK)]
-    whole = [torch.cat(parts) for parts in zip(*(chunk[:2] for chunk in chunks), strict=True)]
-    row = torch.cat([chunk[2] + k * DEGRADED_CHUNK for k, chunk in enumerate(chunks)])
-    n = len(chunks) * DEGRADED_CHUNK
-    sides = {
-        "broaden": lambda: broaden(*whole, row, n),
-        "degrade": lambda: [degrade(*chunk) for chunk in chunks],
-    }
+    n = arguments.batch
+    batch = make_batch(n)
+    sides = {"broaden": lambda: broaden(*batch[:3], n), "degrade": lambda: degrade(*batch)}
     best = dict.fromkeys(sides, float("inf"))
     for _ in range(arguments.repeats + 1):  # the first fills caches and is never the best
         for name, side in sides.items():
@@ -48,14 +42,13 @@ def main() -> None:
         print(f"{name}  {1e3 * value:6.1f} ms for {n} samples  {ratio:.2f} x broaden")
 
 
-def make_chunk(seed: int) -> tuple[torch.Tensor, ...]:
+def make_batch(n: int) -> tuple[torch.Tensor, ...]:
     """Reflections of random samples, in order, and what their measurements are made of."""
-    rng = np.random.default_rng(seed)
-    row = np.repeat(np.arange(DEGRADED_CHUNK), rng.integers(20, LINES, DEGRADED_CHUNK))
+    rng = np.random.default_rng(0)
+    row = np.repeat(np.arange(n), rng.integers(20, LINES, n))
     two_theta = rng.uniform(5, 90, len(row)).astype("f4")
     intensity = rng.exponential(size=len(row)).astype("f4") ** 3
-    columns = two_theta, intensity, row, draw(seed, DEGRADED_CHUNK)
-    return tuple(map(torch.from_numpy, columns))
+    return tuple(map(torch.from_numpy, (two_theta, intensity, row, draw(0, n))))
 
 
 def seconds(function: Callable[[], object]) -> float:

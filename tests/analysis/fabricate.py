@@ -19,6 +19,7 @@ from xxact.experiments.result import (
 from xxact.training.readings import EARLY
 
 OPEN_MODELS = ("energy", "system", "both", "xrd_system")
+OPEN_MODELS += ("energy_kriged", "closed_energy_kriged", "system_kriged", "closed_system_kriged")
 OPEN_CHANGES = (
     *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "mean"),
     *("transformer", "swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),
@@ -131,7 +132,7 @@ def make(run: str, scale: str = "mini", seed: int = 0, data: str = "a" * 64) -> 
     def at(progress: float) -> float:
         return final * (1 - math.exp(-8 * speed * progress)) / (1 - math.exp(-8 * speed))
 
-    plain = "constant" in run or "forest" in run
+    plain = any(baseline in run for baseline in ("constant", "forest", "kriged"))
     if not targets:
         terms = {"objective": {"loss": 1.5, "n": 500}}
         if "mxm" in run or (run.startswith("open") and "contrastive" not in run):

@@ -10,8 +10,8 @@ from xxact.xrd.grid import two_theta_grid
 from xxact.xrd.instrument import RANGES, draw
 
 GRID = two_theta_grid()
-#: Of the highest point: interpolation between the widths at four angles.
-TOLERANCE_PERCENT = 1.5
+#: Of the highest point: interpolation between the widths at three angles.
+TOLERANCE_PERCENT = 1.0
 #: No effect at all, except on widths: lines of 0.235 degrees at 40 degrees, like the models'.
 STILL = {name: range_.otherwise for name, range_ in RANGES.items()} | {
     "caglioti_w": 0.01,
@@ -97,7 +97,7 @@ def test_what_is_degraded_is_the_clean_pattern_of_the_same_lattice(seed):
 def test_a_perfect_measurement_is_the_clean_pattern():
     """Far within what the interpolation of widths allows, with strain."""
     two_theta, intensity = np.linspace(6, 88, 30), np.linspace(1, 0.1, 30, dtype="f4")
-    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "counts": np.inf, "strain": 0.01}
+    perfect = STILL | {"caglioti_w": 0.0, "size_nm": np.inf, "strain": 0.01}
     measurements = np.array([[*perfect.values()]], dtype="f4")
     columns = torch.as_tensor(two_theta), torch.as_tensor(intensity), torch.zeros(30).long()
     clean = calculate(*columns, torch.as_tensor(measurements)).numpy()
@@ -105,11 +105,11 @@ def test_a_perfect_measurement_is_the_clean_pattern():
     np.testing.assert_allclose(found, clean, rtol=0, atol=0.02)
 
 
-def test_the_most_uneven_widths_stay_within_three_percent():
+def test_the_most_uneven_widths_stay_within_one_percent():
     of = STILL | {"caglioti_w": 0.0025, "caglioti_u": 0.01, "size_nm": 25.0, "microstrain": 0.001}
     for position in (8.0, 15.0, 33.0, 60.0, 86.0):
         found = measured([position], **of)[0]
-        assert np.abs(found - naive([position], [1.0], of)).max() < 3
+        assert np.abs(found - naive([position], [1.0], of)).max() < TOLERANCE_PERCENT
 
 
 @pytest.mark.parametrize("position", [20.0, 45.0, 80.0])

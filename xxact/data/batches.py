@@ -21,9 +21,6 @@ CACHE_BYTES = 1 << 30
 #: Samples that are broadened together to fill the cache.
 _CACHE_BLOCK = 256
 
-#: Samples that are degraded together on a CPU, to stay in its cache.
-DEGRADED_CHUNK = 64
-
 #: Standard deviation of the Gaussian that broadens reflections, in degrees 2-theta.
 SIGMA_DEG = 0.1
 
@@ -140,16 +137,8 @@ class DeviceStore:
         return broaden(two_theta, intensity, row, len(host), sigma)  # (B, 4250)
 
     def _degraded(self, host: np.ndarray, measurements: np.ndarray) -> torch.Tensor:
-        """Patterns (B, 4250) of the samples `host` (B,) as measured; never kept."""
-        size = DEGRADED_CHUNK if self.device.type == "cpu" else max(1, len(host))
-        patterns = torch.empty((len(host), N_POINTS), device=self.device)
-        for start in range(0, len(host), size):
-            part = slice(start, start + size)
-            patterns[part] = self._measured(host[part], measurements[part])
-        return patterns
-
-    def _measured(self, host: np.ndarray, measurements: np.ndarray) -> torch.Tensor:
-        """Patterns (b, 4250), in which lines of training samples are the impurities'."""
+        """Patterns (B, 4250) of the samples `host` (B,) as measured, never kept; lines of training
+        samples are the impurities'."""
         from xxact.xrd.degradation import degrade
         from xxact.xrd.instrument import column
 

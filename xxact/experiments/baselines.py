@@ -1,15 +1,19 @@
-"""Baselines that are no networks: what knowing nothing, and a random forest, achieve.
+"""Baselines that are no networks: what knowing nothing, a random forest, and kriging achieve.
 
-They are scikit-learn's estimators with its default settings, on the inputs that the networks read,
-scored by the same code. Nothing is optimised step by step: a baseline has no learning curve, and
-nothing can start from it, so it leaves no weights.
+The first two are scikit-learn's estimators with its default settings, on the inputs that the
+networks read; kriging foretells what a finished run gets wrong (`xxact.experiments.kriging`). All
+are scored by the same code. Nothing is optimised step by step: a baseline has no learning curve,
+and nothing can start from it, so it leaves no weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from xxact.errors import UserError
 from xxact.training.spec import EngineSpec, Spec
@@ -43,58 +47,79 @@ class Forest(Spec):
     trees: PositiveInt = 100
 
 
+class Kriging(Spec):
+    """What a finished run, the row's `init`, says, and the mean of its residual by neighbours."""
+
+    kind: Literal["kriging"] = "kriging"
+    inputs: tuple[Input, Input] = ("composition", "xrd")
+
+
 #: What a row may name as its model, at every scale.
-BASELINES: dict[str, Constant | Forest] = {
+BASELINES: dict[str, Constant | Forest | Kriging] = {
     "constant": Constant(),
     "forest_composition": Forest(inputs=("composition",)),
     "forest_xrd": Forest(inputs=("xrd",)),
     "forest_both": Forest(inputs=("composition", "xrd")),
+    "kriging": Kriging(),
 }
+#: Inputs (n, F) of rows (n,) of a store, given others (n,) with the patterns of those.
+Reader = Callable[..., "np.ndarray"]
 
 
 class BaselineSpec(Spec):
     """One fit of a baseline to one target; what it shares with a `RunSpec` has the same name."""
 
     reproduces: str = ""
-    model: Constant | Forest = Field(discriminator="kind")
+    model: Constant | Forest | Kriging = Field(discriminator="kind")
     objective: Literal["supervised"] = "supervised"
     targets: tuple[str] = Field(min_length=1, max_length=1)
-    init: None = None
+    init: str | None = Field(None, validate_default=True)
     transfer: Literal[False] = False
     train_fraction: float = Field(1.0, gt=0, le=1)
     equal_steps: Literal[False] = False
     degraded: Literal[False] = False
     engine: EngineSpec = EngineSpec()
 
+    @field_validator("init")
+    @classmethod
+    def _of_kriging_alone(cls, init: str | None, known: ValidationInfo) -> str | None:
+        model = known.data.get("model")
+        if model is not None and (model.kind == "kriging") != (init is not None):
+            told = "needs the run whose residuals it kriges" if init is None else "starts from none"
+            raise ValueError(f"a {model.kind} {told}")
+        return init
+
 
 def fit_and_score(
-    spec: BaselineSpec, store: Store, train_rows: np.ndarray, seed: int, progress: Progress
+    spec: BaselineSpec,
+    store: Store,
+    train_rows: np.ndarray,
+    seed: int,
+    progress: Progress,
+    init: Path | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
     """Fit to `train_rows` and predict: `metrics` and the scores by class or element of a result,
-    and the predictions for the test split (`predictions.collect`).
+    and the predictions for the test split (`predictions.collect`). `init`: weights to start from.
 
     Raises `UserError` when the store lacks the target or the patterns, and `Stopped`.
     """
-    from xxact.data.batches import DeviceStore
     from xxact.experiments import predictions as kept
     from xxact.training import evaluation
     from xxact.training.summary import describe_predictions
 
     target = find_inputs(spec, store)
     values = store.values(target.name)
-    data = DeviceStore(store, xrd="xrd" in spec.model.inputs, cache_bytes=0)
+    read = _reader(spec.model, store, target, init)
     rows = train_rows[target.known(values[train_rows])]
     both = len(spec.model.inputs) == 2
     if not len(rows):
         raise UserError(f"the training split of {store.path} has no value of {target.name}")
-    inputs = features(spec.model, data, rows)
-    fitted = _fit(estimator(spec.model, target, seed), inputs, values[rows], progress)
+    fitted = _fit(estimator(spec.model, target, seed), read(rows), values[rows], progress)
     metrics: dict[str, Any] = {"final": {}}
     result: dict[str, Any] = {"metrics": metrics}
 
     def predict(rows: np.ndarray, pattern_of: np.ndarray | None = None) -> kept.Outputs:
-        found = features(spec.model, data, rows, pattern_of)
-        return {target.name: _output(fitted, target, found)}
+        return {target.name: _output(fitted, target, read(rows, pattern_of))}
 
     content = None
     for split in ("validation", "test"):
@@ -123,6 +148,19 @@ def find_inputs(spec: BaselineSpec, store: Store) -> Target:
     return find_target(spec.targets[0], store.targets, str(store.path))
 
 
+def _reader(
+    model: Constant | Forest | Kriging, store: Store, target: Target, init: Path | None
+) -> Reader:
+    if model.kind == "kriging":
+        from xxact.experiments import kriging
+
+        return kriging.Reader(init, store, target)
+    from xxact.data.batches import DeviceStore
+
+    data = DeviceStore(store, xrd="xrd" in model.inputs, cache_bytes=0)
+    return partial(features, model, data)
+
+
 def _output(fitted: Any, target: Target, inputs: np.ndarray) -> np.ndarray:
     """What a fitted estimator says of `inputs` (n, F): values (n,), or probabilities (n, C) of all
     classes, among them those that it never saw."""
@@ -135,10 +173,14 @@ def _output(fitted: Any, target: Target, inputs: np.ndarray) -> np.ndarray:
     return probability
 
 
-def estimator(model: Constant | Forest, target: Target, seed: int) -> Any:
-    """scikit-learn's estimator for a target, not yet fitted."""
+def estimator(model: Constant | Forest | Kriging, target: Target, seed: int) -> Any:
+    """The estimator for a target, scikit-learn's or one like those, not yet fitted."""
     from sklearn import dummy, ensemble
 
+    if model.kind == "kriging":
+        from xxact.experiments import kriging
+
+        return kriging.Kriging(target)
     if model.kind == "constant":
         if target.is_class:
             return dummy.DummyClassifier(strategy="most_frequent")

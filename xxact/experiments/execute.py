@@ -144,7 +144,7 @@ def _fit_baseline(run: Run, store: Store, identity: dict[str, Any], progress: An
 
     began = time.monotonic()
     rows = training_rows(store, run.spec.train_fraction, run.seed)
-    scores, kept = fit_and_score(run.spec, store, rows, run.seed, progress)
+    scores, kept = fit_and_score(run.spec, store, rows, run.seed, progress, run.init_path)
     cost = {
         "wall_s": round(time.monotonic() - began, 2),
         "peak_memory_bytes": _peak_memory_bytes(),

@@ -1,0 +1,106 @@
+"""Kriging against the formula written out with SciPy, and as a row of a table."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from xxact.data.store import open_store
+from xxact.data.targets import CRYSTAL_SYSTEM, Target
+from xxact.errors import UserError
+from xxact.experiments import suite
+from xxact.experiments.kriging import NEIGHBOURS, Kriging, Reader
+from xxact.experiments.result import read_result
+from xxact.training.trained import Trained
+
+ENERGY = "formation_energy_per_atom"
+TARGET = Target(ENERGY, "eV/atom")
+
+
+@pytest.fixture
+def samples():
+    """Function n -> (inputs, values) of made-up samples: value, embedding (5), fractions (100)."""
+    random = np.random.default_rng(0)
+
+    def make(n):
+        fractions = np.zeros((n, 100))
+        fractions[np.arange(n), random.integers(0, 4, n)] = 1
+        value, embedding = random.normal(size=(n, 1)), random.normal(size=(n, 5)) * 3
+        return np.hstack([value, embedding, fractions]), value[:, 0] + embedding[:, 0] / 3
+
+    return make
+
+
+def naive(inputs, values, asked, length=0.4):
+    """Kriged outputs (n, K) of `asked` (n, K + 5 + 100); values: (N, K)."""
+    k = values.shape[1]
+    deviation = inputs[:, k : k + 5].std(0)
+
+    def exponent(a, b):
+        one, other = (x[:, k : k + 5] / deviation for x in (a, b))
+        far = cdist(one, other, "sqeuclidean") / (0.1 * 5)
+        return far + cdist(a[:, k + 5 :], b[:, k + 5 :], "cityblock") / length
+
+    covariance = np.exp(-exponent(inputs, inputs)) + 0.1 * np.eye(len(inputs))
+    weights = np.linalg.solve(covariance, values - inputs[:, :k])
+    return asked[:, :k] + np.exp(-exponent(asked, inputs)) @ weights
+
+
+def test_few_samples_are_kriged_with_all_of_them(samples):
+    (inputs, values), (asked, _) = samples(NEIGHBOURS - 4), samples(500)
+    found = Kriging(TARGET).fit(inputs, values).predict(asked)
+    np.testing.assert_allclose(found, naive(inputs, values[:, None], asked)[:, 0], atol=1e-4)
+
+
+def test_the_nearest_of_many_samples_count(samples):
+    (inputs, values), (asked, true) = samples(1000), samples(50)
+    found = Kriging(TARGET).fit(inputs, values).predict(asked)
+    np.testing.assert_allclose(found, naive(inputs, values[:, None], asked)[:, 0], atol=0.05)
+    assert np.abs(found - true).mean() < 0.8 * np.abs(asked[:, 0] - true).mean()
+
+
+def test_residuals_of_classes_are_those_of_their_probabilities(samples):
+    (inputs, _), (asked, _) = samples(NEIGHBOURS - 4), samples(100)
+    random = np.random.default_rng(1)
+    said, told = random.dirichlet(np.ones(7), 60), random.dirichlet(np.ones(7), 100)
+    true = random.integers(0, 7, 60)
+    inputs, asked = (np.hstack([p, x[:, 1:]]) for p, x in ((said, inputs), (told, asked)))
+    found = Kriging(CRYSTAL_SYSTEM).fit(inputs, true).predict_proba(asked)
+    expected = np.maximum(naive(inputs, np.eye(7)[true], asked, length=4.0), 1e-6)
+    np.testing.assert_allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-4)
+
+
+def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
+    done = run("open", "--local", "--jobs", "1", "--only", "closed_energy_kriged")
+    assert done.returncode == 0, done.stderr
+    runs, store = tmp_path / "runs" / "tiny", open_store(tiny_data)
+    found = read_result(runs / "open" / "closed_energy_kriged" / "seed0.json")
+    parent = runs / "table1" / "xxact_energy" / "seed0"
+    train, test = store.indices("train"), store.indices("test")
+    trained = Trained(parent, store)
+    read = Reader(parent / "model.safetensors", store, store.targets[ENERGY])
+    inputs = read(np.concatenate([train, test]))
+    alone = trained.predict(np.concatenate([train, test]))[ENERGY]
+    np.testing.assert_allclose(inputs[:, 0], alone, atol=1e-5)
+    energy = store.values(ENERGY)
+    kriged = Kriging(TARGET).fit(inputs[: len(train)], energy[train])
+    error = 1e3 * np.abs(kriged.predict(inputs[len(train) :]) - energy[test]).mean()
+    assert found.metrics.final.test[ENERGY]["mae_mev_per_atom"] == pytest.approx(error, rel=1e-4)
+    assert found.init_sha256 is not None
+    with np.load(runs / "open" / "closed_energy_kriged" / "seed0.npz") as kept:
+        others = kept[f"{ENERGY}.permuted_any"]
+        assert np.abs(others - kept[f"{ENERGY}.predicted"]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("row", "lines", "message"),
+    [
+        ("open/energy_kriged", "init: open/energy", "a kriging needs the run whose residuals"),
+        ("table1/constant_energy", None, "a constant starts from none"),
+    ],
+)
+def test_kriging_alone_starts_from_a_run(row, lines, message, experiments):
+    path = experiments / f"{row}.yaml"
+    text = path.read_text()
+    path.write_text(text.replace(lines, "") if lines else f"{text}init: table2/none\n")
+    with pytest.raises(UserError, match=message):
+        suite.plan([row], "mini", [0], experiments)
