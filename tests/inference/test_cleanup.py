@@ -145,3 +145,10 @@ def test_a_short_range_is_doubted():
     found = clean(measured_pattern("sample", *measurement(start=30, stop=45), CU))
     assert found.doubts == ("15.0 of 85 degrees were measured: at least 20 are needed",)
     assert np.isnan(found.pattern).all()
+
+
+@pytest.mark.parametrize(("start", "stop"), [(30.0, 30.1), (0.1, 5.0), (3.2, 4.9)])
+def test_hardly_anything_on_the_grid_is_a_doubt(start, stop):
+    counts = np.random.default_rng(0).poisson(50, 400).astype(float)
+    found = clean(measured_pattern("x", np.linspace(start, stop, 400), counts))
+    assert "at least 20 are needed" in found.doubts[0]

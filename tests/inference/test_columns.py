@@ -8,6 +8,7 @@ from xxact.inference.columns import read_columns
 
 ANGLES = np.round(10 + 0.1 * np.arange(120), 3)
 COUNTS = 5.0 + np.arange(120) % 7
+PAIRS = list(zip(ANGLES.tolist(), COUNTS.tolist(), strict=True))
 
 
 def text(separator=" ", rows=None):
@@ -42,6 +43,34 @@ def test_quoted_numbers():
     np.testing.assert_array_equal(read_columns(text(",", rows)), (ANGLES, COUNTS))
 
 
+def test_quoted_decimal_commas():
+    rows = [(f'"{a}"'.replace(".", ","), f'"{c}"'.replace(".", ",")) for a, c in PAIRS]
+    np.testing.assert_array_equal(read_columns(text(",", rows)), (ANGLES, COUNTS))
+
+
+def test_whole_angles_before_a_blank_are_no_decimal_commas():
+    rows = [(f"{a:g}", f"{c:.0f} ") for a, c in PAIRS]
+    np.testing.assert_array_equal(read_columns(text(",", rows)), (ANGLES, COUNTS))
+
+
+@pytest.mark.parametrize(("separator", "quote"), [("\t", ""), (";", ""), (",", '"')])
+def test_commas_for_thousands(separator, quote):
+    rows = [(a, f"{quote}{c + 1000:,.1f}{quote}") for a, c in PAIRS]
+    np.testing.assert_array_equal(read_columns(text(separator, rows)), (ANGLES, COUNTS + 1000))
+
+
+@pytest.mark.parametrize("names", ["q,I", "d,I", "E (keV),I", "time (s),counts", "TOF,counts"])
+def test_a_first_column_that_is_no_angle_is_refused(names):
+    with pytest.raises(UserError, match="and 2-theta is expected"):
+        read_columns(f"{names}\n" + text(","))
+
+
+def test_units_may_follow_the_names():
+    rows = [(c, a) for a, c in PAIRS]
+    found = read_columns("Intensity,2Theta\n[counts],[deg]\n" + text(",", rows))
+    np.testing.assert_array_equal(found, (ANGLES, COUNTS))
+
+
 def test_names_tell_the_columns():
     rows = [(1.5, a, 2.0, c) for a, c in zip(ANGLES, COUNTS, strict=True)]
     found = read_columns("time,2Theta,monitor,Intensity\n" + text(",", rows))
@@ -58,9 +87,10 @@ def test_numbers_of_points_are_no_angles():
     np.testing.assert_array_equal(read_columns(text(" ", rows)), (ANGLES, COUNTS))
 
 
-def test_start_step_and_end():
+@pytest.mark.parametrize("title", ["", "  LaB6 at 300 K"])
+def test_start_step_and_end(title):
     lines = [" ".join(map(str, COUNTS[k : k + 10])) for k in range(0, 120, 10)]
-    angles, counts = read_columns("10.0 0.1 21.9\n" + "\n".join(lines))
+    angles, counts = read_columns(f"10.0 0.1 21.9{title}\n" + "\n".join(lines))
     np.testing.assert_allclose(angles, ANGLES)
     np.testing.assert_array_equal(counts, COUNTS)
 

@@ -54,6 +54,21 @@ def bruker_raw1(lines=(1.79026, 1.78897, 1.79285, 1.62079), ranges=1):
         ("# Anode: Co\n1 2\n", 1.78896, 1.79285, False),
         ("# Mo K-alpha, capillary\n1 2\n", 0.7093, 0.71359, False),
         ("K-Alpha1 wavelength,1.540598\nK-Alpha2 wavelength,1.544426\n", 1.540598, 1.544426, False),
+        ("# Wavelength: Cu K-alpha1 (1.5406 A)\n1 2\n", 1.54056, 1.54439, False),
+        ("# Wellenlänge = 0,7093\n1 2\n", 0.7093, 0.71359, False),
+        ("# Wavelength used: Co K\u03b11\n1 2\n", 1.78896, 1.79285, False),
+        ("# wavelength: 0.12 nm\n1 2\n", 1.2, None, True),
+        ("# Wavelength: 2.0664e-11 m\n1 2\n", 0.20664, None, True),
+        ("# wavelength: 1 A\n1 2\n", 1.0, None, True),
+        ("# Tube: Co\n1 2\n", 1.78896, 1.79285, False),
+        ("# neutron-irradiated steel, Cu Ka\n1 2\n", 1.54056, 1.54439, False),
+        (
+            "data_crystal\n_diffrn_radiation_wavelength 0.71073\ndata_powder\n"
+            "_diffrn_radiation_wavelength 0.41\nloop_\n_pd_meas_counts_total\n1\n2\n",
+            0.41,
+            None,
+            True,
+        ),
         (zipped(Data0__MesurementConditions0_xml=RASX), 1.540593, None, True),
         (zipped(Experiment0__RawData0_xml=BRML), 1.5406, 1.54439, False),
         (bruker_raw1(), 1.78897, 1.79285, True),
@@ -67,12 +82,20 @@ def bruker_raw1(lines=(1.79026, 1.78897, 1.79285, 1.62079), ranges=1):
 )
 def test_radiation(content, alpha1, alpha2, certain):
     found = read_header(content if isinstance(content, bytes) else content.encode()).radiation
-    assert (found.alpha1, found.alpha2) == (alpha1, alpha2)
+    assert (found.alpha1, found.alpha2) == pytest.approx((alpha1, alpha2))
     assert found.certain == certain
     assert found.learned_from == "file"
 
 
-@pytest.mark.parametrize("content", [b"1 2\n3 4\n", b"RAW4.00" + bytes(5000), b"# made up\n1 2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"1 2\n3 4\n",
+        b"RAW4.00" + bytes(5000),
+        b"# made up\n1 2\n",
+        b"# Co-Kaolinite, lambda/2 filter\n1 2\n",
+    ],
+)
 def test_nothing_is_said(content):
     assert read_header(content).radiation is None
 
@@ -87,6 +110,7 @@ def test_nothing_is_said(content):
         ("1 2\n", 1),
         (zipped(Experiment0__RawData0_xml=BRML, Experiment0__RawData1_xml=BRML), 2),
         (bruker_raw1(ranges=3), 3),
+        ("".join(f"data_{k}\nloop_\n_pd_meas_counts_total\n1\n2\n" for k in "ab"), 2),
     ],
 )
 def test_scans_are_counted(content, scans):
@@ -104,6 +128,10 @@ def test_scans_are_counted(content, scans):
         ("Energy (keV),counts\n10,5\n", "keV"),
         ("# Q (1/A)  I\n1.0 5\n", "Q"),
         ("d-spacing  I\n1.0 5\n", "d-spacing"),
+        ("#   q_nm^-1      I\n1.0 5\n", "q_nm"),
+        ("# 1: q (1/nm)\n# 2: I\n1.0 5\n", "q "),
+        ("data_a\n_diffrn_source 'nuclear reactor'\n_pd_x 1\n", "'nuclear'"),
+        (RAS + "10.0 5.0 1.0\n10.1 5.0 10.0\n", "attenuator changes"),
         (XRDML.replace("Gonio", "Omega"), "scan of 'Omega'"),
         (RAS.replace("2-Theta/Omega", "Phi"), "scan of 'Phi'"),
         (UXD.replace("COUPLED", "KHI"), "scan of 'KHI'"),
@@ -122,9 +150,33 @@ def test_a_wavelength_that_cannot_be_is_told():
     assert "15.4 angstrom" in found.complaint
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        XRDML.replace("K-Alpha 1", "K-Beta"),
+        RAS.replace('"Ka"', '"Kb"'),
+    ],
+)
+def test_k_beta_is_not_taken_for_k_alpha(content):
+    found = read_header(content.encode())
+    assert found.radiation is None
+    assert "measured with K" in found.complaint
+
+
+def test_angles_beside_other_quantities_and_photon_energies_are_no_reason_to_refuse():
+    for heading in ("Angle,d-spacing,Counts", "# Photon energy (keV): 30.0"):
+        assert read_header(f"{heading}\n10,5,3\n".encode()).radiation is None
+
+
 def test_nanometres_of_a_file_are_read():
     found = read_header(b"# wavelength (nm) = 0.15406\n10 5\n").radiation
     assert (found.alpha1, found.alpha2) == (1.54056, 1.54439)
+
+
+@pytest.mark.parametrize("size", [7, 300])
+def test_a_raw_file_that_ends_in_its_header_is_refused(size):
+    with pytest.raises(UserError, match="ends within its header"):
+        read_header(bruker_raw1()[:size])
 
 
 def test_a_broken_archive_is_refused():

@@ -92,3 +92,14 @@ def test_copper_is_assumed_with_a_remark():
     assert found.radiation.learned_from == "assumed"
     assert found.radiation.alpha1 == pytest.approx(1.54056)
     assert "Cu K-alpha is assumed" in found.remarks[0]
+
+
+def test_one_line_without_background_is_no_padding():
+    counts = np.zeros(500)
+    counts[200] = 1000.0
+    assert len(measured_pattern("x", 10 + 0.1 * np.arange(500), counts).counts) == 500
+
+
+def test_numbers_that_overflow_are_no_counts():
+    with pytest.raises(UserError, match="too large"):
+        measured_pattern("x", 10 + 0.1 * np.arange(500), np.full(500, 1e300))

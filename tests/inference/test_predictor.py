@@ -13,6 +13,7 @@ from tests.inference.made_up import measurement
 from xxact import cli
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, Target
 from xxact.errors import UserError
+from xxact.inference.answer import class_name
 from xxact.inference.calibrate import calibrate
 from xxact.inference.card import read_card
 from xxact.inference.measured import measured_pattern
@@ -298,3 +299,36 @@ def test_a_notebook_shows_the_same(predictor, write_xy):
     shown = predictor.predict(write_xy(), "NaCl", windows=True)._repr_html_()
     assert shown.count("<svg") == 2
     assert 'fill="#ddd"' in shown  # 5 to 10 and 80 to 90 degrees were not measured
+
+
+def test_without_an_answer_nothing_is_written(bundle, write_xy, tmp_path, capsys):
+    path, out = write_xy(counts=0.0), tmp_path / "out.csv"
+    assert cli.main(["predict", str(path), "--model", str(bundle), "--csv", str(out)]) == 2
+    assert not out.exists()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"error: {path}: all intensities are zero\n"
+
+
+def test_a_pattern_is_not_written_over(bundle, write_xy, capsys):
+    path = write_xy("x.csv", separator=",")
+    before = path.read_text()
+    assert cli.main(["predict", str(path), "--model", str(bundle), "--csv", str(path)]) == 2
+    assert "is one of the patterns" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+def test_a_missing_standard_is_told_with_the_file(predictor, write_xy):
+    path = write_xy()
+    with pytest.raises(UserError, match=rf"{path.name}: the lines of Si"):
+        predictor.predict(path, standard="Si")
+
+
+def test_names_in_other_encodings_can_be_printed(predictor, write_xy):
+    path = write_xy("Probe_\udce4.xy")  # latin-1
+    predictor.predict(path).measured.name.encode()
+
+
+def test_space_groups_have_their_present_symbols():
+    assert class_name("space_group", "166") == "166 (R-3m)"
+    assert class_name("space_group", "62") == "62 (Pnma)"

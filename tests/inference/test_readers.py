@@ -117,9 +117,22 @@ def test_what_is_no_pattern(content, message, tmp_path):
         read_pattern(tmp_path / "x.xy")
 
 
+def test_records_of_gsas_filled_up_with_blanks(tmp_path):
+    angles = 10 + 0.02 * np.arange(123)
+    counts = 100 + np.arange(123) % 7
+    fields = [f" 1{c:6d}" for c in counts]
+    lines = ["".join(fields[k : k + 10]).ljust(80) for k in range(0, 123, 10)]
+    (tmp_path / "x.gsa").write_text("t\nBANK 1 123 13 CONST 1000 2 0 0 STD\n" + "\n".join(lines))
+    found = read_pattern(tmp_path / "x.gsa")
+    np.testing.assert_allclose(found.two_theta_deg, angles)
+    np.testing.assert_array_equal(found.counts, counts)
+
+
 def test_folders_are_searched_for_what_could_be_patterns(write_xy, tmp_path):
     inside = [write_xy("b.xy"), write_xy("a.TXT")]
     (tmp_path / "notes.md").write_text("none")
+    write_xy("._a.xy")  # what some systems put beside a file
+    (tmp_path / "folder.xy").mkdir()
     assert find_patterns([tmp_path, inside[0]]) == [*sorted(inside), inside[0]]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no file that could be a pattern"):

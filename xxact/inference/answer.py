@@ -126,7 +126,8 @@ class Answer:
             row[name] = f"{found.value:.4f}"
             if found.low is not None:
                 row[f"{name}_low"], row[f"{name}_high"] = f"{found.low:.4f}", f"{found.high:.4f}"
-        row["why_not"] = "; ".join([*self.doubts, *(c.doubt for c in self.classes.values())])
+        doubts = [*self.doubts, *(found.doubt for found in self.classes.values())]
+        row["why_not"] = "; ".join(filter(None, doubts))
         row["warnings"] = "; ".join(self.warnings)
         return row
 
@@ -163,7 +164,8 @@ def class_name(target: str, key: str) -> str:
         return key
     import gemmi
 
-    return f"{key} ({gemmi.find_spacegroup_by_number(int(key)).short_name()})"
+    symbol = gemmi.find_spacegroup_by_number(int(key)).short_name()
+    return f"{key} ({symbol.replace('H', 'R')})"  # H is an older sign for hexagonal axes of R
 
 
 def _shown(target: str) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks, lfilter, peak_widths
 
-from xxact.inference.measured import Measured
+from xxact.inference.measured import FEWEST_POINTS, Measured
 from xxact.inference.radiation import ALPHA2_RATIO, Radiation
 from xxact.inference.standard import HIDDEN_DEG, STANDARDS, displacement_deg
 from xxact.xrd.grid import (
@@ -196,7 +196,7 @@ def _alpha1(measured: Measured) -> tuple[Radiation, np.ndarray, list[str]]:
 def _is_overstripped(angles: np.ndarray, counts: np.ndarray, stripped: np.ndarray) -> bool:
     """Whether taking K-alpha-2 out left holes behind the lines: it was not there."""
     level, first = averaged(angles, counts), averaged(angles, stripped)
-    if not np.isfinite(level).any():
+    if np.isfinite(level).sum() < FEWEST_POINTS:
         return False
     background = _background(level)
     floor = background / (1 + ALPHA2_RATIO)

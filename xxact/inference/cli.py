@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xxact.errors import MISTAKES, explained
+from xxact.errors import MISTAKES, UserError, explained
 from xxact.files import write_atomically
 from xxact.terminal import StatusLine
 
@@ -79,6 +79,9 @@ def _predict(options: argparse.Namespace) -> int:
     from xxact.inference.readers import find_patterns
 
     paths = find_patterns(options.files)
+    for out in filter(None, (options.csv, options.html)):
+        if out.resolve() in {path.resolve() for path in paths}:
+            raise UserError(f"{out} is one of the patterns: name another file to write")
     from xxact.inference.predictor import Predictor, composition_of
     from xxact.inference.radiation import of_word
 
@@ -94,6 +97,8 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"error: {found}", file=sys.stderr)
         else:
             answers.append(found)
+    if not answers and not options.json:  # every file has its line, and nothing is written
+        return 2
     if options.json:
         print(json.dumps([answer.as_dict() for answer in answers], indent=1))
     elif options.csv:

@@ -15,17 +15,27 @@ from xxact.errors import UserError
 #: So many lines of numbers in a row, of one length, are data and no header.
 _FEWEST = 5
 _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
-_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*[;\t ]")
+_DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+[\s\"]*[;\t ]")
+#: A number with commas for thousands, told from two numbers by what stands before it.
+_THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
+_STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
+#: What a first column is that is no angle.
+_OTHER = re.compile(r"(?:q|d|s|e|k|tof|time|energy|channel|2\*?pi/d)\b(?!.*theta)", re.IGNORECASE)
+#: So many lines above the data may hold the names of the columns: units follow them.
+_NAMES_WITHIN = 3
 
 
 def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Angles (n,) and counts (n,) in the order of the file. `UserError` if there are none."""
-    lines = text.splitlines()
-    has_decimal_commas = any(map(_DECIMAL_COMMA.match, lines))
-    rows = [_numbers(line, has_decimal_commas) for line in lines]
-    stepped = _stepped(rows)
+    lines = text.replace('",', '";').replace(',"', ';"').splitlines()
+    has_decimal_commas, rows = False, [_numbers(line, False) for line in lines]
+    if any(map(_DECIMAL_COMMA.match, lines)):
+        others = [_numbers(line, True) for line in lines]
+        if _n_wide(others) >= _n_wide(rows):
+            has_decimal_commas, rows = True, others
+    stepped = _stepped(lines, rows)
     if stepped is not None:
         return stepped
     start = _start(rows)
@@ -37,7 +47,8 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
             shown = lines[k].strip()
             raise UserError(f"line {k + 1}, '{shown:.40}', is not {width} numbers as those before")
     table = np.array([row for row in rows[start:stop] if row and len(row) == width])
-    angle, counts = _which(table, lines[start - 1] if start else "", has_decimal_commas)
+    headings = lines[max(0, start - _NAMES_WITHIN) : start][::-1]
+    angle, counts = _which(table, headings, has_decimal_commas)
     return table[:, angle], table[:, counts]
 
 
@@ -50,9 +61,11 @@ def _numbers(line: str, has_decimal_commas: bool) -> list[float] | None:
 
 
 def _words(line: str, has_decimal_commas: bool) -> list[str]:
-    line = line.replace('"', "")
     if has_decimal_commas:
         line = line.replace(",", ".")
+    else:
+        line = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), line)
+    line = line.replace('"', "")
     return re.split(r"\s*[,;\t]\s*|\s+", line.strip(" \t,;\ufeff")) if line.strip() else []
 
 
@@ -65,12 +78,19 @@ def _start(rows: list[list[float] | None]) -> int:
     return next((k for k in wide if widths[k : k + _FEWEST] == _FEWEST * [widths[k]]), wide[0])
 
 
-def _stepped(rows: list[list[float] | None]) -> tuple[np.ndarray, np.ndarray] | None:
+def _n_wide(rows: list[list[float] | None]) -> int:
+    """How many lines hold two numbers or more."""
+    return sum(row is not None and len(row) >= 2 for row in rows)
+
+
+def _stepped(
+    lines: list[str], rows: list[list[float] | None]
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Of the form of FullProf and DBWS: a line of start, step and end, then counts alone."""
-    first = next((k for k, row in enumerate(rows) if row), None)
-    if first is None or len(rows[first]) < 3:
+    first = next((k for k, line in enumerate(lines) if _STEPPED.match(line)), None)
+    if first is None or any(rows[:first]):
         return None
-    start, step, end = rows[first][:3]
+    start, step, end = map(float, _STEPPED.match(lines[first]).groups())
     if not 0 < step < end - start:
         return None
     counts = np.array([number for row in rows[first + 1 :] for number in row or ()])
@@ -78,15 +98,22 @@ def _stepped(rows: list[list[float] | None]) -> tuple[np.ndarray, np.ndarray] | 
     return (angles, counts) if len(angles) == len(counts) else None
 
 
-def _which(table: np.ndarray, heading: str, has_decimal_commas: bool) -> tuple[int, int]:
-    """The columns of angles and of counts: by their names, else the first two that can be."""
-    names = re.split(r"\s*[,;\t]\s*|\s{2,}", heading.strip().lstrip("#;!% "))
-    if len(names) != table.shape[1]:
-        names = _words(heading.lstrip("#;!% "), has_decimal_commas)
-    if len(names) == table.shape[1]:
-        angles = [k for k, name in enumerate(names) if _ANGLE.search(name)]
-        counts = [k for k, name in enumerate(names) if _COUNTS.search(name) and k not in angles]
-        if angles and counts:
-            return angles[0], counts[0]
+def _which(table: np.ndarray, headings: list[str], has_decimal_commas: bool) -> tuple[int, int]:
+    """The columns of angles and of counts: by their names, else the first two that can be.
+
+    headings: the lines above the data, the nearest first. `UserError` if a name says that the
+    first column is no angle.
+    """
+    for heading in headings:
+        names = re.split(r"\s*[,;\t]\s*|\s{2,}", heading.replace('"', "").strip("#;!% \t"))
+        if len(names) != table.shape[1]:
+            names = _words(heading.strip("#;!% "), has_decimal_commas)
+        if len(names) == table.shape[1]:
+            angles = [k for k, name in enumerate(names) if _ANGLE.search(name)]
+            counts = [k for k, name in enumerate(names) if _COUNTS.search(name) and k not in angles]
+            if angles and counts:
+                return angles[0], counts[0]
+            if counts and _OTHER.match(names[0]):
+                raise UserError(f"the first column is '{names[0]:.40}', and 2-theta is expected")
     is_numbered = table.shape[1] > 2 and bool(np.all(np.diff(table[:, 0]) == 1))
     return (1, 2) if is_numbered and np.all(np.diff(table[:, 1]) > 0) else (0, 1)

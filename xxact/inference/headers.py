@@ -25,7 +25,13 @@ from xxact.inference.radiation import (
 )
 
 _NUMBER = r"\s*['\"]?(\d*\.?\d+)"
+#: What a wavelength is called where people write it, and how: with decimals or with its unit, so
+#: that the 1 of `K-alpha 1` is none.
+_WAVELENGTH = r"(?<![a-z])(?:wave[ -]?length|lambda|wellenl(?:ä|ae|a)nge|longueurs? d['\u2019]onde)"
+_WRITTEN = r"(\d+,\d{2,}(?![.\d])|\d*\.\d+(?:e-?\d+)?|\d+(?= *(?:å|a\b|ang)))"
 _ANODE = rf"({'|'.join(ANODES)})\b"
+#: What stands before names of columns in a line without the name of an angle.
+_NAMES = r"^(?!.*(?:theta|angle))(?:[#;!].*|[^\d\n<*]*)"
 
 #: By what they say: the first that is found is taken. Names of formats are in the comments.
 _EXPRESSIONS = {
@@ -54,15 +60,22 @@ _EXPRESSIONS = {
     ),
     "wavelength": (
         rf"^_diffrn_radiation_wavelength{_NUMBER}",
-        rf"\b(?:wavelength|lambda)\b[^\n\d.]{{0,40}}{_NUMBER}",  # comment lines, as at 11-BM
+        rf"{_WAVELENGTH}[^\n]{{0,60}}?{_WRITTEN}",  # comment lines, as at 11-BM
+    ),
+    "nanometres": (rf"{_WAVELENGTH}[^\n]*?\b(nm|nanomet\w+)\b",),
+    "beta": (
+        r"<usedWavelength intended=\"(K-?Beta)",
+        r"MEAS_COND_XG_WAVE_TYPE \"(K_?b(?:eta)?)",
+        r"<WaveType>(K_?b(?:eta)?)<",
     ),
     "anode": (
         rf"<anodeMaterial>\s*{_ANODE}",
         rf"HW_XG_TARGET_NAME\s*\"{_ANODE}",
         rf"<TargetName>\s*{_ANODE}",
         rf"^_ANODE='?{_ANODE}",
-        rf"Anode(?: material)?[\s,;:='\"]+{_ANODE}",
-        rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:a|alpha|\\u03b1)",
+        rf"\b(?:anode|tube|target|radiation|source|röhre|strahlung)(?: material)?"
+        rf"[\s,;:='\"]+{_ANODE}",
+        rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:alpha|a|\u03b1)(?![a-z])",
     ),
     "monochromatic": (
         r"MEAS_COND_XG_WAVE_TYPE \"(K_?a(?:lpha)?_?1)\"",
@@ -80,13 +93,15 @@ _EXPRESSIONS = {
     ),
     "other": (  # what is no angle-dispersive X-ray powder pattern
         r"^_diffrn_radiation_(?:probe|type) .*(neutron|electron)",
-        r"^[#;!].*\b(neutron)s?\b",
+        r"^_diffrn_(?:radiation_)?source .*(neutron|nuclear|spallation)",
+        r"^[#;!].*\b(neutron)s?\b(?![ -]irradiat)",
         r"^BANK .*\b(SLOG|TIME_MAP|RALF|LOG6|LPSD)\b",
         r"^_pd_\w+_(time_of_flight|energy_\w+)\b",
         r"^[^\d\n].*\b(time[ -]of[ -]flight|EDXRD)\b",
-        r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV)",
-        r"^[^\d\n<*]*(\bq\b *[\[(]? *(?:1/|inverse|a\^?-1|å|nm)|inverse (?:nano|ang)\w*)",
-        r"^[^\d\n<*]*\b(d[ -]?spacing|radial distance)",
+        r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV\b)(?!.*\d)",  # a column, no value
+        rf"{_NAMES}(\bq[ _]*[\[(/]? *(?:1/|inverse|(?:a|å|nm) *(?:\^|\*\*)?-?[1⁻]))",
+        rf"{_NAMES}(inverse (?:nano|ang)\w*)",
+        rf"{_NAMES}\b(d[ -]?spacing|radial distance|scattering vector|momentum transfer)",
     ),
 }
 _COMPILED = {
@@ -96,13 +111,24 @@ _COMPILED = {
 #: Each is there once a scan.
 _SCANS = re.compile(r"<scan\b|^\*RAS_INT_START|^BANK +\d|^_2?(?:THETA)?(?:COUNTS|CPS)\b", re.M)
 #: Members of rasx and brml that describe a scan, and those that hold one.
-_DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml")
+_DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml|Profile\d+\.txt")
+#: The third column of Rigaku's files.
+_ATTENUATOR = re.compile(r"^[\d.]+[ \t]+[\d.eE+-]+[ \t]+([\d.]+)[ \t\r]*$", re.MULTILINE)
 _PROFILE = re.compile(r"(?:Profile\d+\.txt|RawData\d+\.xml)$")
 _POWDER_AXIS = re.compile(r"(2|two)[ _-]?theta|gonio|coupled|locked|detector", re.IGNORECASE)
-_CIF_TAGS = ("wavelength", "type", "probe")
+_CIF_TAGS = (
+    *(f"_diffrn_radiation_{what}" for what in ("wavelength", "type", "probe", "source")),
+    "_diffrn_source",
+    "_pd_meas_time_of_flight",
+)
+#: What a block with a measured pattern has; others hold structures, or patterns that were computed.
+_CIF_MEASURED = ("_pd_meas_counts_total", "_pd_meas_intensity_total")
+_CIF_PATTERN = (*_CIF_MEASURED, "_pd_proc_intensity_total", "_pd_proc_intensity_net")
 #: Layout of Bruker's RAW: mean, K-alpha-1, K-alpha-2 and K-beta follow each other.
-_RAW1_WAVELENGTHS, _RAW1_RANGES, _RAW4_HEADER = 616, 12, 4096
+_RAW1_WAVELENGTHS, _RAW1_RANGES, _RAW1_HEADER, _RAW4_HEADER = 616, 12, 712, 4096
 _BETA_RATIO = (0.85, 0.93)  # K-beta over K-alpha-1, of every anode
+#: Smaller numbers are wavelengths in metres.
+_LARGEST_METRES = 1e-8
 #: The lines of a doublet differ by less, as a fraction of the wavelength.
 _DOUBLET = 0.01
 
@@ -122,6 +148,8 @@ class Header:
 def read_header(content: bytes) -> Header:
     """The header of a file. `UserError` if it says that this is no X-ray powder scan."""
     if content.startswith(b"RAW1.01"):
+        if len(content) < _RAW1_HEADER:
+            raise UserError("the file ends within its header")
         (n_scans,) = struct.unpack_from("<i", content, _RAW1_RANGES)
         return Header(_bruker(content, [_RAW1_WAVELENGTHS]), n_scans)
     if content.startswith(b"RAW4"):
@@ -133,6 +161,12 @@ def read_header(content: bytes) -> Header:
         raise UserError(
             f"this is no angle-dispersive X-ray pattern ('{found['other']}'): the models know X-ray"
             " powder patterns over 2-theta alone"
+        )
+    is_rigaku = content.startswith(b"PK") or "*RAS_INT_START" in text
+    if is_rigaku and len(set(map(float, _ATTENUATOR.findall(text)))) > 1:
+        raise UserError(
+            "the attenuator changes within the scan (third column), and the file does not say"
+            " whether counts are corrected for it: export corrected ones as two columns of text"
         )
     if found["axis"] and not _POWDER_AXIS.search(found["axis"]):
         raise UserError(f"this is a scan of '{found['axis']}': a powder pattern is one of 2-theta")
@@ -164,25 +198,29 @@ def _text(content: bytes) -> tuple[str, int]:
         return "\n".join(map(as_text, parts)), sum(bool(_PROFILE.search(m)) for m in members)
     text = as_text(content)
     if re.search(r"^data_\S", text, re.MULTILINE) and "_pd_" in text:
-        return _cif_text(text), 1
+        return _cif_text(text)
     return text, max(1, len(_SCANS.findall(text)))
 
 
-def _cif_text(text: str) -> str:
-    """The tags of a CIF that matter, a line each with all values, however laid out."""
+def _cif_text(text: str) -> tuple[str, int]:
+    """The tags of a CIF that matter, a line each with all values, however laid out, those of blocks
+    with a pattern first; and the number of measured patterns."""
     import gemmi
 
     try:
-        document = gemmi.cif.read_string(text)
+        blocks = list(gemmi.cif.read_string(text))
     except (ValueError, RuntimeError):
-        return text
+        return text, 1
+
+    def has(block: gemmi.cif.Block, tags: tuple[str, ...]) -> bool:
+        return any(map(block.find_values, tags))
+
     lines = []
-    for block in document:
-        for tag in (f"_diffrn_radiation_{what}" for what in _CIF_TAGS):
+    for block in sorted(blocks, key=lambda block: not has(block, _CIF_PATTERN)):
+        for tag in _CIF_TAGS:
             values = [gemmi.cif.as_string(value) for value in block.find_values(tag)]
             lines += [" ".join([tag, *values])] if values else []
-        lines += [tag for tag in ("_pd_meas_time_of_flight",) if block.find_values(tag)]
-    return "\n".join(lines)
+    return "\n".join(lines), max(1, sum(has(block, _CIF_MEASURED) for block in blocks))
 
 
 def _first(expressions: list[re.Pattern], text: str) -> str | None:
@@ -191,11 +229,15 @@ def _first(expressions: list[re.Pattern], text: str) -> str | None:
 
 def _radiation(found: dict[str, str | None]) -> Radiation | None:
     """The radiation that the strings found in a header mean."""
+    if found["beta"]:
+        raise UserError(f"it was measured with {found['beta']}, whose wavelength is not read")
     alpha1, alpha2, wavelength = (
-        float(found[key] or 0) for key in ("alpha1", "alpha2", "wavelength")
+        float((found[key] or "0").replace(",", ".")) for key in ("alpha1", "alpha2", "wavelength")
     )
     first = alpha1 or wavelength
-    if anode_of(10 * first):  # nanometres
+    if 0 < first < _LARGEST_METRES:
+        first *= 1e10
+    elif found["nanometres"] or anode_of(10 * first):
         first, alpha2 = 10 * first, 10 * alpha2
     if first and abs(alpha2 / first - 1) < _DOUBLET:
         certain = bool(found["ratio"]) or not alpha1

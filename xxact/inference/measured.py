@@ -18,6 +18,8 @@ COARSEST_STEP_DEG = 0.25
 #: Where the next point is further away than so many steps, and than a line is wide, nothing was
 #: measured in between.
 GAP_STEPS, GAP_DEG = 20, 0.3
+#: Larger numbers, which squares and sums of would overflow, are no counts.
+LARGEST = 1e30
 #: Counts below zero come with a subtracted background; beyond this share of the highest one, or in
 #: most points, they come from something else.
 DEEPEST = 0.25
@@ -86,9 +88,9 @@ def _check_numbers(angles: np.ndarray, counts: np.ndarray) -> None:
             f" and {counts.shape}"
         )
     for what, column in (("2-theta", angles), ("intensity", counts)):
-        if (broken := np.flatnonzero(~np.isfinite(column))).size:
+        if (broken := np.flatnonzero(~(np.abs(column) < LARGEST))).size:
             raise UserError(
-                f"{broken.size} values of {what} are no numbers (the first is point"
+                f"{broken.size} values of {what} are no numbers or too large (the first is point"
                 f" {broken[0] + 1}): repair or remove these points"
             )
     if len(angles) < FEWEST_POINTS:
@@ -132,7 +134,8 @@ def _without_padding(
         return angles, counts
     first, last = seen[0], seen[-1] + 1
     padding = first + len(counts) - last
-    if padding < 2 or np.mean(counts[first:last] == 0) > RAREST_ZEROS:
+    is_line = last - first < FEWEST_POINTS  # one line of a pattern without background
+    if padding < 2 or is_line or np.mean(counts[first:last] == 0) > RAREST_ZEROS:
         return angles, counts
     remarks.append(f"{padding} zeros at the ends of the scan were taken for padding")
     return angles[first:last], counts[first:last]

@@ -94,7 +94,11 @@ class Predictor:
             elements, fractions = composition_of(formula)
         if not isinstance(pattern, Measured):
             pattern = read_pattern(pattern, of_word(wavelength) if wavelength else None)
-        return Sample(pattern, clean(pattern, standard), formula, elements, fractions)
+        try:
+            cleaned = clean(pattern, standard)
+        except UserError as error:
+            raise UserError(f"{pattern.name}: {error}") from None
+        return Sample(pattern, cleaned, formula, elements, fractions)
 
     def predict_all(self, samples: Sequence[Sample], windows: bool = False) -> list[Answer]:
         """The answers to some samples, computed together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -25,6 +26,8 @@ SUFFIXES = frozenset(
     {"xy", "xye", "csv", "dat", "txt", "asc", "gsas", "gsa", "gda", "xra", "fxye", "raw", "uxd"}
     | {"brml", "ras", "rasx", "xrdml", "chi", "cif"}
 )
+#: What to do with a file that cannot be read.
+_EXPORT = "export it as two columns of text, 2-theta and counts"
 #: Wavelengths of the user and of the file that differ by less, as a fraction, agree.
 _AGREE = 2e-3
 
@@ -56,7 +59,8 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
         remarks.append(f"the file says {header.radiation}, and {radiation} was asked for and taken")
-    found = measured_pattern(str(path), angles, counts, radiation or header.radiation)
+    name = os.fsencode(path).decode(errors="replace")  # what can be printed of it
+    found = measured_pattern(name, angles, counts, radiation or header.radiation)
     return Measured(
         found.name,
         found.two_theta_deg,
@@ -71,7 +75,7 @@ def find_patterns(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.suffix[1:].lower() in SUFFIXES]
+            inside = [p for p in sorted(path.rglob("*")) if _could_be_one(p)]
             if not inside:
                 raise UserError(f"{path} holds no file that could be a pattern")
             found += inside
@@ -80,22 +84,29 @@ def find_patterns(paths: list[Path]) -> list[Path]:
     return found
 
 
+def _could_be_one(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.suffix[1:].lower() in SUFFIXES and not is_hidden and not path.is_dir()
+
+
 def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Angles and counts in the order of the file."""
     if not content.strip():
         raise UserError("the file is empty")
     is_text = not content.startswith(_BYTES)
     if is_text and b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError("this is no format of patterns that is known")
+        raise UserError(f"this is no format of patterns that is known: unpack it, or {_EXPORT}")
     is_fit2d = name.lower().endswith(".chi")
     if is_text and not is_fit2d and not _TEXTS.search(as_text(content)):
         return read_columns(as_text(content))
     import geddes
 
+    if is_text:  # blanks that fill up a line are no data to it
+        content = re.sub(rb"[ \t]+(?=\r?$)", b"", content, flags=re.MULTILINE)
     try:
         pattern = geddes.read_bytes(content, name)
     except (ValueError, OSError) as error:
-        raise UserError(f"it cannot be read ({error})") from None
+        raise UserError(f"it cannot be read ({error}): {_EXPORT}") from None
     return np.asarray(pattern.x, dtype=np.float64), np.asarray(pattern.y, dtype=np.float64)
 
 
