@@ -35,14 +35,19 @@ def naive(inputs, values, asked, length=0.4):
     k = values.shape[1]
     deviation = inputs[:, k : k + 5].std(0)
 
-    def exponent(a, b):
+    def far(a, b):
         one, other = (x[:, k : k + 5] / deviation for x in (a, b))
-        far = cdist(one, other, "sqeuclidean") / (0.4 * 5)
-        return far + cdist(a[:, k + 5 :], b[:, k + 5 :], "cityblock") / length
+        return cdist(one, other, "sqeuclidean") / (0.4 * 5)
+
+    def exponent(a, b):
+        return far(a, b) + cdist(a[:, k + 5 :], b[:, k + 5 :], "cityblock") / length
 
     found = asked[:, :k].copy()
-    for row, exponents in zip(found, exponent(asked, inputs), strict=True):
-        near = np.argsort(exponents)[:64]
+    for row, distances, exponents in zip(
+        found, far(asked, inputs), exponent(asked, inputs), strict=True
+    ):
+        candidates = np.argsort(distances)[:512]
+        near = candidates[np.argsort(exponents[candidates])[:64]]
         covariance = np.exp(-exponent(inputs[near], inputs[near])) + 0.3 * np.eye(len(near))
         residuals = (values - inputs[:, :k])[near]
         row += np.exp(-exponents[near]) @ np.linalg.solve(covariance, residuals)

@@ -31,6 +31,8 @@ from xxact.training.trained import Trained
 #: The best of experiments/scales/trials/kriging.csv on the validation split (for classes b alone):
 #: a, b, the noise in parts of the process's own variance, and how many neighbours.
 EMBEDDING_SCALE, NOISE, NEIGHBOURS = 0.4, 0.3, 64
+#: Neighbours are looked for among so many samples, the nearest by embedding.
+CANDIDATES = 512
 FRACTION_SCALE = {"number": 0.4, "class": 4.0}
 _BLOCK = 256
 
@@ -114,9 +116,13 @@ class Kriging:
 
     def _residual(self, embeddings: Tensor, fractions: Tensor) -> np.ndarray:
         """Mean of the residual (B, K) of samples at some places."""
-        exponent = _exponent(embeddings, fractions, self._embeddings, self._fractions)  # (B, N)
-        neighbours = min(NEIGHBOURS, exponent.shape[1])
-        nearest, rows = exponent.topk(neighbours, largest=False)  # (B, M)
+        n = len(self._embeddings)
+        far = torch.cdist(embeddings, self._embeddings)  # (B, N)
+        candidates = far.topk(min(CANDIDATES, n), largest=False)[1]  # (B, C)
+        others = self._embeddings[candidates], self._fractions[candidates]
+        exponent = _exponent(embeddings[:, None], fractions[:, None], *others)[:, 0]  # (B, C)
+        nearest, places = exponent.topk(min(NEIGHBOURS, n), largest=False)  # (B, M)
+        rows = candidates.gather(1, places)
         known = self._embeddings[rows], self._fractions[rows]
         covariance = torch.exp(-_exponent(*known, *known))  # (B, M, M)
         covariance.diagonal(dim1=1, dim2=2).add_(NOISE)
