@@ -19,7 +19,7 @@ from xxact.experiments.result import (
 from xxact.training.readings import EARLY
 
 OPEN_MODELS = ("energy", "system", "both", "xrd_system")
-OPEN_MODELS += ("energy_kriged", "closed_energy_kriged", "system_kriged", "closed_system_kriged")
+OPEN_MODELS += ("energy_kriged", "closed_energy_kriged")
 OPEN_CHANGES = (
     *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "mean"),
     *("transformer", "swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),

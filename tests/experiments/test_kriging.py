@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from xxact.data.store import open_store
-from xxact.data.targets import CRYSTAL_SYSTEM, Target
+from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.experiments import suite
 from xxact.experiments.kriging import Kriging, Reader
@@ -13,7 +13,6 @@ from xxact.experiments.result import read_result
 from xxact.training.trained import Trained
 
 ENERGY = "formation_energy_per_atom"
-TARGET = Target(ENERGY, "eV/atom")
 
 
 @pytest.fixture
@@ -30,47 +29,34 @@ def samples():
     return make
 
 
-def naive(inputs, values, asked, length=0.4):
-    """Kriged outputs (n, K) of `asked` (n, K + 5 + 100), one by one; values: (N, K)."""
-    k = values.shape[1]
-    deviation = inputs[:, k : k + 5].std(0)
+def naive(inputs, values, asked):
+    """Kriged values (n,) of `asked` (n, 1 + 5 + 100), one by one."""
+    deviation = inputs[:, 1:6].std(0)
 
     def far(a, b):
-        one, other = (x[:, k : k + 5] / deviation for x in (a, b))
-        return cdist(one, other, "sqeuclidean") / (0.4 * 5)
+        return cdist(a[:, 1:6] / deviation, b[:, 1:6] / deviation, "sqeuclidean") / (0.4 * 5)
 
     def exponent(a, b):
-        return far(a, b) + cdist(a[:, k + 5 :], b[:, k + 5 :], "cityblock") / length
+        return far(a, b) + cdist(a[:, 6:], b[:, 6:], "cityblock") / 0.4
 
-    found = asked[:, :k].copy()
-    for row, distances, exponents in zip(
-        found, far(asked, inputs), exponent(asked, inputs), strict=True
+    found = []
+    for value, distances, exponents in zip(
+        asked[:, 0], far(asked, inputs), exponent(asked, inputs), strict=True
     ):
         candidates = np.argsort(distances)[:512]
         near = candidates[np.argsort(exponents[candidates])[:64]]
         covariance = np.exp(-exponent(inputs[near], inputs[near])) + 0.3 * np.eye(len(near))
-        residuals = (values - inputs[:, :k])[near]
-        row += np.exp(-exponents[near]) @ np.linalg.solve(covariance, residuals)
+        residuals = (values - inputs[:, 0])[near]
+        found.append(value + np.exp(-exponents[near]) @ np.linalg.solve(covariance, residuals))
     return found
 
 
 @pytest.mark.parametrize("n", [60, 1000])
 def test_residuals_are_kriged_with_the_64_nearest_samples(n, samples):
     (inputs, values), (asked, true) = samples(n), samples(300)
-    found = Kriging(TARGET).fit(inputs, values).predict(asked)
-    np.testing.assert_allclose(found, naive(inputs, values[:, None], asked)[:, 0], atol=1e-3)
+    found = Kriging().fit(inputs, values).predict(asked)
+    np.testing.assert_allclose(found, naive(inputs, values, asked), atol=1e-3)
     assert np.abs(found - true).mean() < 0.8 * np.abs(asked[:, 0] - true).mean()
-
-
-def test_residuals_of_classes_are_those_of_their_probabilities(samples):
-    (inputs, _), (asked, _) = samples(60), samples(100)
-    random = np.random.default_rng(1)
-    said, told = random.dirichlet(np.ones(7), 60), random.dirichlet(np.ones(7), 100)
-    true = random.integers(0, 7, 60)
-    inputs, asked = (np.hstack([p, x[:, 1:]]) for p, x in ((said, inputs), (told, asked)))
-    found = Kriging(CRYSTAL_SYSTEM).fit(inputs, true).predict_proba(asked)
-    expected = np.maximum(naive(inputs, np.eye(7)[true], asked, length=4.0), 1e-6)
-    np.testing.assert_allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-4)
 
 
 def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
@@ -86,13 +72,18 @@ def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
     alone = trained.predict(np.concatenate([train, test]))[ENERGY]
     np.testing.assert_allclose(inputs[:, 0], alone, atol=1e-5)
     energy = store.values(ENERGY)
-    kriged = Kriging(TARGET).fit(inputs[: len(train)], energy[train])
+    kriged = Kriging().fit(inputs[: len(train)], energy[train])
     error = 1e3 * np.abs(kriged.predict(inputs[len(train) :]) - energy[test]).mean()
     assert found.metrics.final.test[ENERGY]["mae_mev_per_atom"] == pytest.approx(error, rel=1e-4)
     assert found.init_sha256 is not None
     with np.load(runs / "open" / "closed_energy_kriged" / "seed0.npz") as kept:
         others = kept[f"{ENERGY}.permuted_any"]
         assert np.abs(others - kept[f"{ENERGY}.predicted"]).max() > 0
+
+
+def test_classes_are_refused(tiny_store, tmp_path):
+    with pytest.raises(UserError):
+        Reader(tmp_path / "model.safetensors", tiny_store, CRYSTAL_SYSTEM)
 
 
 @pytest.mark.parametrize(

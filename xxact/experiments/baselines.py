@@ -180,7 +180,7 @@ def estimator(model: Constant | Forest | Kriging, target: Target, seed: int) -> 
     if model.kind == "kriging":
         from xxact.experiments import kriging
 
-        return kriging.Kriging(target)
+        return kriging.Kriging()
     if model.kind == "constant":
         if target.is_class:
             return dummy.DummyClassifier(strategy="most_frequent")
