@@ -45,10 +45,8 @@ def trials(run: Path, data: Path) -> list[tuple[object, ...]]:
     from xxact.training.trained import FinishedRun
 
     store, (target,) = open_store(data), FinishedRun(run).targets
-    read, values = (
-        kriging.Reader(run / "model.safetensors", store, target),
-        store.values(target.name),
-    )
+    read = kriging.Reader(run / "model.safetensors", store, target)
+    values = store.values(target.name)
     train, asked = (store.indices(split) for split in ("train", "validation"))
     train, asked = (rows[target.known(values[rows])] for rows in (train, asked))
     known, unknown = read(train), read(asked)

@@ -82,7 +82,7 @@ def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):
 
 
 def test_classes_are_refused(tiny_store, tmp_path):
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="crystal_system is a class"):
         Reader(tmp_path / "model.safetensors", tiny_store, CRYSTAL_SYSTEM)
 
 

@@ -41,9 +41,9 @@ class Reader:
     def __init__(self, weights: Path, store: Store, target: Target) -> None:
         """weights: of a finished run on clean patterns that knows the target, which is a number;
         raises `UserError` for another."""
-        self.trained, self.name = Trained(weights.parent, store), target.name
         if target.is_class:
             raise UserError(f"{target.name} is a class, and kriging takes residuals of numbers")
+        self.trained, self.name = Trained(weights.parent, store), target.name
         if target not in self.trained.targets:
             raise UserError(f"{weights.parent} foretells no {target.name}, which is to be kriged")
         if self.trained.degraded:
