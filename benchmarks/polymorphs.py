@@ -25,7 +25,7 @@ from xxact.data.store import Store, open_store
 from xxact.files import write_atomically
 
 TARGET = "formation_energy_per_atom"
-#: Lowest cosine of each row, and that of the row above it.
+#: Lowest cosine of each row; the row above it begins where it ends.
 BOUNDS = (0.99, 0.97, 0.95, 0.9, 0.8, 0.6, 0.0)
 LARGEST = 64  # crystals of a formula that are looked at, at most
 TOGETHER = 512  # crystals whose patterns are made together, at least
@@ -41,12 +41,13 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for path in arguments.data for row in by_likeness(open_store(path))]
     for row in rows:
-        print("{data:8s} {least:4.2f} {pairs:7,d} pairs {left_open:7.1%} left open".format(**row))
+        shown = "{data:8s} {least:4.2f} to {below:4.2f} {pairs:7,d} pairs {left_open:7.1%} left"
+        print(shown.format(**row))
     write_atomically(arguments.out, json.dumps({"schema": 1, "rows": rows}, indent=1).encode())
 
 
 def by_likeness(store: Store) -> list[dict[str, object]]:
-    """A row for each of `BOUNDS`: pairs whose patterns are so much alike, and less than above."""
+    """A row for each of `BOUNDS`: pairs whose cosine is at least that, and below the one before."""
     crystals = DeviceStore(store, cache_bytes=0)
     parts = [pairs(crystals, groups) for groups in polymorphs(store)]
     cosine, difference, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -54,7 +55,7 @@ def by_likeness(store: Store) -> list[dict[str, object]]:
     mean = np.average(square, weights=weight)
     rows = []
     for least, below in zip(BOUNDS, (np.inf, *BOUNDS), strict=False):
-        own = (cosine >= least) & (cosine < below)
+        own = (cosine >= least) & (cosine < below)  # rounding may exceed 1
         if not own.any():
             continue
         found = np.average(square[own], weights=weight[own])
@@ -63,6 +64,7 @@ def by_likeness(store: Store) -> list[dict[str, object]]:
                 "data": store.name,
                 "content_sha256": store.content_sha256,
                 "least": least,
+                "below": min(below, 1.0),
                 "pairs": int(own.sum()),
                 "median_mev": float(np.sqrt(np.median(square[own]))),
                 "root_mean_square_mev": float(np.sqrt(found)),
