@@ -2,8 +2,8 @@
 
 In this order: K-alpha-2 is taken out; an internal standard tells the displacement of the sample,
 which is taken out, and its lines count as not measured; angles become those of Cu K-alpha at equal
-d; counts are averaged over the steps of the grid; the background goes; lines narrower than the
-models know are broadened to their width; the highest point is 100.
+d; counts are averaged over the steps of the grid; the background goes; lines get the shape and
+width that the models know; the highest point is 100.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks, lfilter, peak_widths
+from scipy.signal import find_peaks, lfilter
 
 from xxact.inference.measured import FEWEST_POINTS, Measured
+from xxact.inference.profiles import FWHM_PER_SIGMA, SIGMA_DEG, line_width_deg, reshaped
 from xxact.inference.radiation import ALPHA2_RATIO, Radiation
 from xxact.inference.standard import HIDDEN_DEG, STANDARDS, displacement_deg
 from xxact.xrd.grid import (
@@ -24,8 +25,8 @@ from xxact.xrd.grid import (
 )
 from xxact.xrd.reflections import WAVELENGTHS_ANGSTROM
 
-#: Wavelength and width of the lines that the models are trained on.
-WAVELENGTH_ANGSTROM, SIGMA_DEG = WAVELENGTHS_ANGSTROM["CuKa"], 0.1
+#: Wavelength that the models are trained on.
+WAVELENGTH_ANGSTROM = WAVELENGTHS_ANGSTROM["CuKa"]
 #: What bends of the background cost, on the steps of the grid: it follows humps and no lines.
 BACKGROUND_STIFFNESS = 1e5
 #: A line stands out from the noise by so many standard deviations, and by this share of the
@@ -40,7 +41,6 @@ _DOUBLET_STEPS = 28
 _OVERSTRIPPED = 0.008
 #: The noise is told in so many stretches of a pattern.
 NOISE_STRETCHES = 25
-_FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +97,17 @@ def clean(measured: Measured, standard: str | None = None) -> Cleaned:
         return Cleaned(nothing, covered, 0, tuple(steps), (doubt,))
     background = _background(level)
     steps.append("background subtracted (arPLS)")
-    net, sigma = level - background, _missing_width(level - background)
-    if sigma:
-        steps.append(f"lines broadened by {sigma:.3f} degrees, to the models' {SIGMA_DEG:g}")
-    net = smoothed(net, sigma)
+    net = level - background
     n_lines, doubts = _lines(net, background, noise, at_cu)
-    scale = 100 / np.nanmax(net) if np.nanmax(net) > 0 else 0.0
+    width = line_width_deg(net)
+    steps.append(
+        f"lines {width:.2f} degrees wide at half maximum turned into the models', Gaussians of"
+        f" {SIGMA_DEG * FWHM_PER_SIGMA:.2f} (Richardson and Lucy)"
+    )
+    lines = reshaped(net, width)
+    scale = 100 / np.nanmax(lines) if np.nanmax(lines) > 0 else 0.0
     return Cleaned(
-        (np.clip(net, 0, None) * scale).astype(np.float32),
+        (lines * scale).astype(np.float32),
         covered,
         n_lines,
         tuple(steps),
@@ -232,19 +235,6 @@ def _background(level: np.ndarray) -> np.ndarray:
     background = np.full(len(level), np.nan)
     background[first:last], _ = arpls(bridged, lam=BACKGROUND_STIFFNESS)
     return np.where(np.isfinite(level), background, np.nan)
-
-
-def _missing_width(net: np.ndarray) -> float:
-    """Standard deviation in degrees of the Gaussian that makes lines as wide as the models'."""
-    filled = np.nan_to_num(net)
-    rough = gaussian_filter1d(filled, 1.0)
-    peaks, _ = find_peaks(rough, prominence=0.1 * rough.max())
-    if not len(peaks):
-        return 0.0
-    strongest = peaks[np.argsort(rough[peaks])[-20:]]
-    widths = peak_widths(rough, strongest, rel_height=0.5)[0] * TWO_THETA_STEP_DEG
-    sigma = np.median(widths) / _FWHM_PER_SIGMA
-    return float(np.sqrt(max(SIGMA_DEG**2 - sigma**2, 0.0)))
 
 
 def _noise(counts: np.ndarray) -> np.ndarray:
