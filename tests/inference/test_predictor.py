@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 
 from tests.inference.made_up import measurement
 from xxact import cli
@@ -22,6 +23,7 @@ from xxact.inference.radiation import of_word
 from xxact.models import build_model
 from xxact.models.spec import CompositionSpec, FusionSpec, ModelSpec, XRDSpec
 from xxact.training.spec import RunSpec
+from xxact.training.trained import Trained
 from xxact.training.weights import DESCRIPTION, read_weights, save_weights
 
 SIZE = {"width": 16, "layers": 1, "heads": 2, "feedforward": 32}
@@ -90,6 +92,29 @@ def test_the_card_says_what_the_test_split_shows(bundle, tiny_store):
         assert found.ece <= 1
         assert found.risk <= 0.99
     assert not alone.values
+
+
+def test_temperatures_suit_crystals_of_the_training_too(runs, tiny_store, tmp_path):
+    cards = [
+        calibrate([runs / "alone"], tiny_store, tmp_path / f"{share}", 0.99, known_share=share)
+        for share in (0.0, 0.99)
+    ]
+    none, most = (card.runs[0] for card in cards)
+    n = {split: len(tiny_store.indices(split)) for split in ("train", "validation")}
+    assert none.known_share == 0
+    assert most.known_share == n["train"] / sum(n.values())  # which is less than asked for
+
+    rows = np.concatenate([tiny_store.indices(split) for split in n])
+    trained = Trained(runs / "alone", tiny_store)
+    logits, true = trained.outputs_of(rows), trained.true_values(CRYSTAL_SYSTEM)[rows]
+    tried = np.geomspace(0.5, 50, 200)
+    log_p = log_softmax(logits[CRYSTAL_SYSTEM.name] / tried[:, None, None], axis=2)
+    losses = -log_p[:, np.arange(len(rows)), true].mean(axis=1)
+    (found,) = most.classes[CRYSTAL_SYSTEM.name].temperatures.values()
+    best = tried[losses.argmin()]
+    assert found == pytest.approx(best, rel=0.03)
+    (without,) = none.classes[CRYSTAL_SYSTEM.name].temperatures.values()
+    assert without != pytest.approx(best, rel=0.03)
 
 
 def test_the_formula_decides_which_run_answers(predictor, write_xy):

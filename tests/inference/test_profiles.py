@@ -44,7 +44,7 @@ def test_lines_become_those_of_training(fwhm, lorentzian):
 
 def test_intensity_is_neither_lost_nor_made():
     wide = crystal(0.4, 0.3)
-    assert reshaped(wide, 0.4).sum() == pytest.approx(wide.sum(), rel=0.01)
+    assert reshaped(wide, 0.4).sum() == pytest.approx(wide.sum(), rel=0.02)
 
 
 def test_what_was_not_measured_neither_is_nor_matters():

@@ -33,14 +33,25 @@ from xxact.training.weights import read_weights, save_weights
 LEVEL, RISK = 0.9, 0.1
 #: Splits that temperatures, thresholds and intervals come from, and that they are scored on.
 FITTED_ON, SCORED_ON = "validation", "test"
+#: Split of the crystals that a model knows.
+KNOWN = "train"
 #: Folder of a run in a bundle, by whether it needs a formula.
 FOLDERS = {True: "with_formula", False: "pattern_only"}
 
 
 def calibrate(
-    runs: Sequence[Path], store: Store, out: Path, risk: float = RISK, notes: Notes | None = None
+    runs: Sequence[Path],
+    store: Store,
+    out: Path,
+    risk: float = RISK,
+    notes: Notes | None = None,
+    known_share: float = 0.0,
 ) -> Card:
     """Make the bundle `out` of one or two finished runs: their weights in half precision, a card.
+
+    known_share: how much of what temperatures are fitted on is from the training split, in [0, 1):
+    a laboratory's samples may well be crystals that the training has, of which a model is surer.
+    Thresholds and widths are those for crystals that it has not.
 
     Raises `UserError` for runs that read no pattern or read the same, for a store without the
     splits or the labels that it takes, for runs that know other classes of a target, and if `out`
@@ -60,20 +71,30 @@ def calibrate(
             raise UserError(f"both runs {needs}: a bundle holds one of either")
         trained[folder] = one
     _check_classes(list(trained.values()))
+    rows = {split: store.indices(split) for split in (FITTED_ON, SCORED_ON)}
+    n = len(rows[FITTED_ON])
+    rows[KNOWN] = _some(store.indices(KNOWN), n, known_share)
+    known_share = len(rows[KNOWN]) / (len(rows[KNOWN]) + n)  # of a small training split less
     told = {
-        folder: [_told(run, split) for split in (FITTED_ON, SCORED_ON)]
+        folder: {split: _told(run, split, some) for split, some in rows.items() if len(some)}
         for folder, run in trained.items()
     }
     cards = []
     for folder, run in trained.items():
         counted = told if _needs_formula(run) else {folder: told[folder]}
-        cards.append(_run_card(folder, run, counted, risk))
+        cards.append(_run_card(folder, run, counted, risk, known_share))
     for folder, run in trained.items():
         weights, description = read_weights(run.folder)
         save_weights(out / folder, {name: _halved(x) for name, x in weights.items()}, description)
     card = Card(version=xxact.__version__, runs=tuple(cards), notes=notes)
     write_card(out, card)
     return card
+
+
+def _some(rows: np.ndarray, n: int, share: float) -> np.ndarray:
+    """So many of `rows` that they are `share` of what they are together with `n` others."""
+    wanted = min(round(n * share / (1 - share)), len(rows))
+    return np.random.default_rng(0).choice(rows, wanted, replace=False)
 
 
 def _needs_formula(run: Trained) -> bool:
@@ -110,22 +131,25 @@ class _Told:
 
 
 def _run_card(
-    folder: str, run: Trained, told: Mapping[str, Sequence[_Told]], risk: float
+    folder: str,
+    run: Trained,
+    told: Mapping[str, Mapping[str, _Told]],
+    risk: float,
+    known_share: float,
 ) -> RunCard:
-    """The card of a run, of what the runs that count say of the samples to fit and to score."""
-    fit, test = told[folder]
+    """The card of a run, of what the runs that count say of each split."""
+    fit, test = (told[folder][split] for split in (FITTED_ON, SCORED_ON))
     return RunCard(
         folder=folder,
         needs_formula=_needs_formula(run),
         data=run.store.name,
         data_sha256=run.store.content_sha256,
         fitted_on=FITTED_ON,
+        known_share=known_share,
         scored_on=SCORED_ON,
         degraded=run.degraded,
         elements=_elements(run.store),
-        classes=_class_cards(
-            *({name: parts[k] for name, parts in told.items()} for k in range(2)), risk
-        ),
+        classes=_class_cards(told, risk),
         values={
             t.name: _value_card(
                 t.unit, *(part.values[t.name] - part.true[t.name] for part in (fit, test))
@@ -136,8 +160,7 @@ def _run_card(
     )
 
 
-def _told(run: Trained, split: str) -> _Told:
-    rows = run.store.indices(split)
+def _told(run: Trained, split: str, rows: np.ndarray) -> _Told:
     true = {target.name: run.true_values(target) for target in run.targets}
     lacking = [name for name, values in true.items() if values is None]
     if lacking:
@@ -159,11 +182,11 @@ def _elements(store: Store) -> tuple[str, ...]:
     return tuple(SYMBOLS[z] for z in np.unique(store.element_z[in_training]))
 
 
-def _class_cards(
-    fit: Mapping[str, _Told], test: Mapping[str, _Told], risk: float
-) -> dict[str, ClassCard]:
-    (logits, true), (test_logits, test_true) = map(_together, (fit, test))
-    temperatures = fit_temperatures(logits, true)
+def _class_cards(told: Mapping[str, Mapping[str, _Told]], risk: float) -> dict[str, ClassCard]:
+    (logits, true), (test_logits, test_true) = (
+        _of(told, split) for split in (FITTED_ON, SCORED_ON)
+    )
+    temperatures = fit_temperatures(*_of(told, KNOWN, FITTED_ON))
     mean = {name: dict.fromkeys(by_run, len(by_run)) for name, by_run in temperatures.items()}
     fitted = probabilities(logits, temperatures)
     before, after = (probabilities(test_logits, chosen) for chosen in (mean, temperatures))
@@ -189,12 +212,16 @@ def _class_cards(
     return cards
 
 
-def _together(
-    told: Mapping[str, _Told],
+def _of(
+    told: Mapping[str, Mapping[str, _Told]], *splits: str
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Logits by run and target, and what is true by target."""
-    true = {name: values for part in told.values() for name, values in part.true.items()}
-    return {folder: part.logits for folder, part in told.items()}, true
+    """Logits by run and target, and what is true by target, of the samples of some splits."""
+    logits, true = {}, {}
+    for folder, by_split in told.items():
+        parts = [by_split[split] for split in splits if split in by_split]
+        logits[folder] = {t: np.concatenate([p.logits[t] for p in parts]) for t in parts[0].logits}
+        true |= {t: np.concatenate([p.true[t] for p in parts]) for t in parts[0].true}
+    return logits, true
 
 
 def _labelled(found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

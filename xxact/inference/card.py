@@ -3,7 +3,7 @@
 A bundle is a folder with `card.json` and, for each of its one or two runs, a folder with the run's
 `model.safetensors`, in half precision, and `model.json`. One run reads the pattern alone, the other
 one also needs the formula; with a formula, both together tell the classes. Every number in a card
-comes from samples that the run was not trained on.
+but for temperatures comes from samples that the run was not trained on.
 """
 
 from __future__ import annotations
@@ -56,13 +56,15 @@ class RunCard(Spec):
     """One run of a bundle, in the folder of that name. `elements` are those of its training.
     `classes` are as they are told where this run answers: their temperatures name all that counts.
     Temperatures, thresholds and widths come from the split `fitted_on`, all else from `scored_on`;
-    `degraded` says whether the numbers are of patterns as instruments measure them."""
+    of what temperatures are fitted on, `known_share` is from the training besides. `degraded` says
+    whether the numbers are of patterns as instruments measure them."""
 
     folder: str
     needs_formula: bool
     data: str
     data_sha256: str
     fitted_on: str
+    known_share: float = Field(0.0, ge=0, lt=1)
     scored_on: str
     degraded: bool
     elements: tuple[str, ...]

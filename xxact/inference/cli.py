@@ -67,6 +67,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="fraction of the answers given that may be wrong (default: 0.1)",
     )
     calibrate.add_argument(
+        "--known-share",
+        type=_fraction,
+        default=0.0,
+        metavar="S",
+        help="share of what temperatures are fitted on that is from the training, for samples that"
+        " may well be crystals it has (default: 0)",
+    )
+    calibrate.add_argument(
         "--notes",
         type=Path,
         metavar="NOTES.yaml",
@@ -175,7 +183,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     from xxact.inference.card import Notes
 
     notes = read_spec(options.notes, Notes) if options.notes else None
-    card = calibrate(options.runs, open_store(options.data), options.out, options.risk, notes)
+    store = open_store(options.data)
+    card = calibrate(
+        options.runs, store, options.out, options.risk, notes, known_share=options.known_share
+    )
     for run in card.runs:
         for name, found in run.classes.items():
             print(

@@ -18,6 +18,7 @@ _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
 _DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+[\s\"]*[;\t ]")
 #: A number with commas for thousands, told from two numbers by what stands before it.
 _THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
+_MARKS = frozenset(',;\t"')
 _STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
@@ -61,6 +62,8 @@ def _numbers(line: str, has_decimal_commas: bool) -> list[float] | None:
 
 
 def _words(line: str, has_decimal_commas: bool) -> list[str]:
+    if not _MARKS.intersection(line):  # most files, four times as fast
+        return line.strip("\ufeff").split()
     if has_decimal_commas:
         line = line.replace(",", ".")
     else:

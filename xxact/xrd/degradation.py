@@ -5,7 +5,8 @@ What a row of `xxact.xrd.instrument.draw` describes is done in the order of the 
     lines       moved and weakened, each with its K-alpha-2, at most two kinds of crystal
     profiles    Voigt functions whose widths change with the angle
     counts      the noise of the lines and of the background that they stand on
-    clean-up    lines narrower than the models' brought to their width, background taken off, a
+    clean-up    lines narrower than the models' brought to their width (those of real patterns also
+                where they are wider, xxact/inference/profiles.py), background taken off, a
                 little too much or too little of it and most of the tails of lines with it, nothing
                 below zero, the highest point 100
     range       NaN where nothing was measured

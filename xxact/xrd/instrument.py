@@ -4,8 +4,9 @@ A measured pattern is what `xxact.xrd.degradation` makes of reflections and one 
 ranges are those of laboratory powder diffractometers with a copper tube; each says where it comes
 from, and those that nothing published fixes say so. Quantiles "of 217 powders" are of measured
 patterns, made of Cu K-alpha, of inorganic powders from public repositories; "207 cleaned powders"
-are those of them with a sure phase, as `xxact.inference.cleanup` leaves them. What is chosen after
-them makes them a development set, and no test of models that are trained on it.
+are those of them with a sure phase, as `xxact.inference.cleanup` leaves them before their lines
+change shape. What is chosen after them makes them a development set, and no test of models that
+are trained on it.
 
 Left out, as it needs the indices of the reflections, which stores do not keep: texture by March and
 Dollase, for which intensities vary at random; and strain that changes the shape of the cell. To
