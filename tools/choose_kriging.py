@@ -16,8 +16,15 @@ from pathlib import Path
 from xxact import command
 from xxact.files import write_atomically
 
-EMBEDDING_SCALES, FRACTION_SCALES, NOISES = (0.1, 0.2, 0.4), (0.2, 0.4, 1.0), (0.1, 0.3, 1.0)
-COLUMNS = ("embedding_scale", "fraction_scale", "noise", "neighbours", "score")
+#: By the constants' names: what is tried.
+TRIED = {
+    "SIGMA_DEG": (0.8, 1.6, 3.2, 6.4),
+    "EMBEDDING_SCALE": (0.4, 0.8, 1.6),
+    "PATTERN_SCALE": (0.18, 0.36, 0.72),
+    "FRACTION_SCALE": (0.4, 0.6, 1.0),
+    "NOISE": (0.01, 0.03, 0.1),
+}
+COLUMNS = (*map(str.lower, TRIED), "score")
 
 
 def main() -> int:
@@ -49,13 +56,15 @@ def trials(run: Path, data: Path) -> list[tuple[object, ...]]:
     values = store.values(target.name)
     train, asked = (store.indices(split) for split in ("train", "validation"))
     train, asked = (rows[target.known(values[rows])] for rows in (train, asked))
-    known, unknown = read(train), read(asked)
-    found = []
-    for lengths in itertools.product(EMBEDDING_SCALES, FRACTION_SCALES, NOISES):
-        kriging.EMBEDDING_SCALE, kriging.FRACTION_SCALE, kriging.NOISE = lengths
+    found, read_at = [], None
+    for tried in itertools.product(*TRIED.values()):
+        for name, value in zip(TRIED, tried, strict=True):
+            setattr(kriging, name, value)
+        if tried[0] != read_at:  # the pattern's Gaussian alone changes what is read
+            known, unknown, read_at = read(train), read(asked), tried[0]
         fitted = kriging.Kriging().fit(known, values[train])
         score = np.abs(fitted.predict(unknown) - values[asked]).mean()
-        found.append((*lengths, kriging.NEIGHBOURS, f"{score:.4f}"))
+        found.append((*tried, f"{score:.4f}"))
     return found
 
 

@@ -132,6 +132,7 @@ def test_dots(formula, amounts):
         ("\u0421aO", "'\u0421' has no meaning", "unreadable_formula"),  # a Cyrillic C
         ("Na٣Cl", "has no meaning", "unreadable_formula"),  # an Arabic digit
         ("Na" + "9" * 400, "is too large", "unreadable_formula"),
+        ("[13C]O2", r"\[13C\] looks like an isotope", "unreadable_formula"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(formula, message, reason):

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.distance import cdist
 
 from xxact.data.store import open_store
 from xxact.data.targets import CRYSTAL_SYSTEM
 from xxact.errors import UserError
 from xxact.experiments import suite
-from xxact.experiments.kriging import Kriging, Reader
+from xxact.experiments.kriging import Kriging, Reader, coarse
 from xxact.experiments.result import read_result
 from xxact.training.trained import Trained
 
@@ -17,27 +19,31 @@ ENERGY = "formation_energy_per_atom"
 
 @pytest.fixture
 def samples():
-    """Function n -> (inputs, values) of made-up samples: value, embedding (5), fractions (100)."""
+    """Function n -> (inputs, values) of made-up samples: value, embedding (5), pattern (64),
+    fractions (100)."""
     random = np.random.default_rng(0)
 
     def make(n):
         fractions = np.zeros((n, 100))
         fractions[np.arange(n), random.integers(0, 4, n)] = 1
         value, embedding = random.normal(size=(n, 1)), random.normal(size=(n, 5)) * 3
-        return np.hstack([value, embedding, fractions]), value[:, 0] + embedding[:, 0] / 3
+        pattern = np.outer(random.random(n), np.full(64, 0.125))
+        wrong = embedding[:, 0] / 3 + 4 * pattern[:, 0]
+        return np.hstack([value, embedding, pattern, fractions]), value[:, 0] + wrong
 
     return make
 
 
 def naive(inputs, values, asked):
-    """Kriged values (n,) of `asked` (n, 1 + 5 + 100), one by one."""
+    """Kriged values (n,) of `asked` (n, 1 + 5 + 64 + 100), one by one."""
     deviation = inputs[:, 1:6].std(0)
 
     def far(a, b):
-        return cdist(a[:, 1:6] / deviation, b[:, 1:6] / deviation, "sqeuclidean") / (0.4 * 5)
+        embeddings = cdist(a[:, 1:6] / deviation, b[:, 1:6] / deviation, "sqeuclidean") / (0.4 * 5)
+        return embeddings + cdist(a[:, 6:70], b[:, 6:70], "sqeuclidean") / 0.18
 
     def exponent(a, b):
-        return far(a, b) + cdist(a[:, 6:], b[:, 6:], "cityblock") / 0.4
+        return far(a, b) + cdist(a[:, 70:], b[:, 70:], "cityblock") / 1.0
 
     found = []
     for value, distances, exponents in zip(
@@ -45,7 +51,7 @@ def naive(inputs, values, asked):
     ):
         candidates = np.argsort(distances)[:512]
         near = candidates[np.argsort(exponents[candidates])[:64]]
-        covariance = np.exp(-exponent(inputs[near], inputs[near])) + 0.3 * np.eye(len(near))
+        covariance = np.exp(-exponent(inputs[near], inputs[near])) + 0.03 * np.eye(len(near))
         residuals = (values - inputs[:, 0])[near]
         found.append(value + np.exp(-exponents[near]) @ np.linalg.solve(covariance, residuals))
     return found
@@ -57,6 +63,20 @@ def test_residuals_are_kriged_with_the_64_nearest_samples(n, samples):
     found = Kriging().fit(inputs, values).predict(asked)
     np.testing.assert_allclose(found, naive(inputs, values, asked), atol=1e-3)
     assert np.abs(found - true).mean() < 0.8 * np.abs(asked[:, 0] - true).mean()
+
+
+def test_coarse_patterns_are_smoothed_square_roots():
+    pattern = np.zeros((2, 4250), np.float32)
+    pattern[0, 1000], pattern[1, [500, 3000]] = 100, (25, 100)
+    found = coarse(torch.from_numpy(pattern)).numpy()
+    angles, centres = 5 + 0.02 * np.arange(4250), np.linspace(5, 89.98, 64)
+    naive = [
+        gaussian_filter1d(np.sqrt(row.astype(float)), 3.2 / 0.02, mode="constant", truncate=8)
+        for row in pattern
+    ]
+    naive = np.array([np.interp(centres, angles, row) for row in naive])
+    naive /= np.linalg.norm(naive, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, naive, atol=1e-4)
 
 
 def test_a_row_kriges_what_another_one_leaves(run, tmp_path, tiny_data):

@@ -66,3 +66,9 @@ def test_a_standard_that_is_not_there_is_named():
 @pytest.mark.parametrize("name", STANDARDS)
 def test_the_command_line_knows_every_standard(name):
     assert cli._parser().parse_args(["predict", "x.xy", "--standard", name]).standard == name
+
+
+def test_the_standard_itself_is_no_sample():
+    edge = STANDARDS["LaB6"].edge
+    with pytest.raises(UserError, match="B6La is the standard"):
+        Predictor().sample(mixture(0.1, edge), "B6La", standard="LaB6")

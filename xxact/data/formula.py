@@ -28,6 +28,8 @@ ISOTOPES = {"D": "H", "T": "H"}
 
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _MARKUP = re.compile(r"<sub>([\d.]+)</sub>|\$?_\{([\d.]+)\}\$?|\$?_([\d.]+)\$?")
+#: A mass number, or so many atoms: an element alone in brackets behind a number.
+_ISOTOPE = re.compile(r"\[\d+[A-Z][a-z]?\]", re.ASCII)
 #: What stands between parts; the last but one is a multiplication sign.
 _DOTS = "·•⋅∙*\u00d7@"
 _TOKEN = re.compile(
@@ -69,6 +71,8 @@ def parse_formula(formula: str) -> tuple[np.ndarray, np.ndarray]:
     text = _MARKUP.sub(lambda m: m[1] or m[2] or m[3], plain)
     if not text:
         raise FormulaError("the formula is empty")
+    if isotope := _ISOTOPE.search(text):
+        raise FormulaError(f"'{formula:.80}': {isotope[0]} looks like an isotope: leave it out")
     try:
         amounts = _amounts(text)
     except FormulaError as error:

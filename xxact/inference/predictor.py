@@ -92,6 +92,10 @@ class Predictor:
         elements = fractions = None
         if formula is not None:
             elements, fractions = composition_of(formula)
+            if standard is not None and _is_one(elements, fractions, standard):
+                raise UserError(
+                    f"{formula} is the standard, whose lines are taken out: leave out one of them"
+                )
         if not isinstance(pattern, Measured):
             pattern = read_pattern(pattern, of_word(wavelength) if wavelength else None)
         try:
@@ -189,6 +193,12 @@ def composition_of(formula: str) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"'{formula:.80}': {SYMBOLS[elements[amounts <= 0][0]]} has the amount 0")
     order = np.argsort(elements)
     return elements[order], (amounts / amounts.sum())[order]
+
+
+def _is_one(elements: np.ndarray, fractions: np.ndarray, formula: str) -> bool:
+    """Whether a composition is that of `formula`."""
+    others, of_others = composition_of(formula)
+    return np.array_equal(elements, others) and np.allclose(fractions, of_others, atol=1e-6)
 
 
 def _unseen(sample: Sample, *cards: RunCard) -> list[str]:
