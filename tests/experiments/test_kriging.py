@@ -27,8 +27,8 @@ def samples():
         fractions = np.zeros((n, 100))
         fractions[np.arange(n), random.integers(0, 4, n)] = 1
         value, embedding = random.normal(size=(n, 1)), random.normal(size=(n, 5)) * 3
-        pattern = np.outer(random.random(n), np.full(64, 0.125))
-        wrong = embedding[:, 0] / 3 + 4 * pattern[:, 0]
+        pattern = np.outer(random.random(n), np.full(64, 0.05))
+        wrong = embedding[:, 0] / 3 + 8 * pattern[:, 0]
         return np.hstack([value, embedding, pattern, fractions]), value[:, 0] + wrong
 
     return make
