@@ -19,7 +19,15 @@ from torch.utils.data import DataLoader, Dataset
 from xxact.data.batches import DeviceStore
 from xxact.data.store import Store
 from xxact.data.targets import Target
-from xxact.models.spec import CompositionSpec, ConvolutionSpec, EncoderSpec, ModelSpec, XRDSpec
+from xxact.models.spec import (
+    N_PADDED,
+    CompositionSpec,
+    ConvolutionSpec,
+    EncoderSpec,
+    ModelSpec,
+    PatternSpec,
+    XRDSpec,
+)
 from xxact.training.sampler import Sampler
 from xxact.training.spec import RunSpec
 from xxact.xrd.grid import N_POINTS
@@ -143,6 +151,52 @@ class XxactNN(nn.Module):
         return loss
 
 
+class PatternEncoder(nn.Module):
+    def __init__(self, spec: PatternSpec) -> None:
+        super().__init__()
+        step, pairs = spec.stride, list(itertools.pairwise(spec.channels))
+        self.first = nn.Conv1d(2, spec.channels[0], 2 * step, step, step // 2)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"convolution": nn.Conv1d(a, b, 3, padding=1), "norm": nn.LayerNorm(b)})
+            for a, b in pairs
+        )
+        self.projection = nn.Linear(spec.channels[-1], spec.width)
+        self.cls = nn.Sequential(
+            nn.Linear(spec.tokens * spec.width, spec.feedforward),
+            nn.ReLU(),
+            nn.Linear(spec.feedforward, spec.width),
+        )
+        self.positions = nn.Parameter(0.02 * torch.randn(spec.tokens, spec.width))
+        self.encoder = encoder(spec) if spec.layers else nn.Identity()
+
+    def forward(self, pattern: Tensor) -> Tensor:
+        pattern = F.pad(pattern, (0, N_PADDED - N_POINTS), value=torch.nan)
+        unknown = pattern.isnan()
+        x = torch.stack((pattern.nan_to_num().sqrt(), unknown.float()), dim=1)  # (B, 2, 4352)
+        x = torch.relu(self.first(x))  # (B, C, L)
+        for block in self.blocks:
+            x = F.max_pool1d(block["convolution"](x), 2)
+            x = torch.relu(block["norm"](x.transpose(1, 2))).transpose(1, 2)
+        x = self.projection(x.transpose(1, 2)) + self.positions  # (B, 17, W)
+        return self.encoder(torch.cat((self.cls(x.flatten(1))[:, None], x), dim=1))  # (B, 18, W)
+
+
+class XxactConv(XxactNN):
+    def __init__(self, spec: ModelSpec, targets: Sequence[Target]) -> None:
+        nn.Module.__init__(self)
+        self.composition = CompositionEncoder(spec.composition, cls=True)
+        self.xrd = PatternEncoder(spec.pattern)
+        self.composition_bridge = nn.Linear(spec.composition.width, spec.fusion.width)
+        self.xrd_bridge = nn.Linear(spec.pattern.width, spec.fusion.width)
+        self.fusion = decoder(spec.fusion)
+        self.mxm_head = nn.Linear(spec.fusion.width, spec.pattern.points)
+        self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
+        self.heads = heads(spec.fusion.width, targets)
+
+    def windows(self, pattern: Tensor) -> Tensor:
+        return pattern
+
+
 class CrabNet(nn.Module):
     def __init__(self, spec: ModelSpec, targets: Sequence[Target]) -> None:
         super().__init__()
@@ -259,6 +313,7 @@ def build(spec: ModelSpec, targets: Sequence[Target], weights: Mapping[str, Tens
     """The network of `spec` with the weights of one of `xxact.models`."""
     kinds = {
         "xxact_nn": XxactNN,
+        "xxact_conv": XxactConv,
         "crabnet": CrabNet,
         "xrd_transformer": XRDTransformer,
         "fcn": FCN,

@@ -43,7 +43,7 @@ SCALES = {"mini": "mini", "mp-small": "mp-small", "paper": "mp"}
 CASES = (
     *("table2/none", "table2/pretrain_contrastive", "table2/pretrain_mxm"),
     *("table2/pretrain_contrastive_mxm", "table1/crabnet_energy", "table1/xrd_energy"),
-    *("table3/fcn_energy_1", "table3/fcn_mlp_energy_1"),
+    *("table3/fcn_energy_1", "table3/fcn_mlp_energy_1", "open/both"),
 )
 #: A CPU takes this many samples a step of the 112 M parameters.
 CPU_BATCH_OF_PAPER = 16

@@ -15,7 +15,7 @@ from xxact.objectives import draw_mask, pretraining_loss
 from xxact.training.sampler import Sampler
 
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
-KINDS = ("xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp")
+KINDS = ("xxact_nn", "xxact_conv", "crabnet", "xrd_transformer", "fcn", "fcn_mlp")
 
 
 def both(kind: str, norm_first: bool):
