@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xxact.analysis import frame
+from xxact.analysis.claims import EACH
 from xxact.analysis.plots import style
 
 if TYPE_CHECKING:
@@ -16,7 +17,14 @@ METRICS = {
     "mxm_explained_variance_sqrt": "of their square roots",
 }
 RUNS = ("table2/pretrain_mxm", "table2/pretrain_contrastive_mxm")
-LABELS = dict(zip(RUNS, ("MXM", "contrastive + MXM"), strict=True))
+#: What the runs are called, in the order of the figure; others follow under their own names.
+LABELS = {
+    **dict(zip(RUNS, ("MXM", "contrastive + MXM"), strict=True)),
+    **{f"open/pretrain_closed_{name}": f"MXM, {label}" for name, label in EACH["changes"].items()},
+    "open/pretrain_masked_published": "open model, published MXM",
+    "open/pretrain_masked": "open model",
+    "open/pretrain_denoise": "open model, from degraded patterns",
+}
 
 
 def explained(root: Path, scale: str) -> pd.DataFrame:
@@ -29,8 +37,8 @@ def explained(root: Path, scale: str) -> pd.DataFrame:
     found = found[found["metric"].isin(METRICS)]
     found = found[(found["split"] == "test") & (found["reading"] == "final")]
     found = found.dropna(subset="value")
-    others = sorted(set(found["run"]) - set(RUNS))
-    order = {run: place for place, run in enumerate((*RUNS, *others))}
+    others = sorted(set(found["run"]) - set(LABELS))
+    order = {run: place for place, run in enumerate((*LABELS, *others))}
     found = found.assign(value=100 * found["value"], label=found["run"].replace(LABELS))
     return found.sort_values("run", key=lambda runs: runs.map(order), kind="stable")
 
