@@ -18,7 +18,7 @@ _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
 _DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+[\s\"]*[;\t ]")
 #: A number with commas for thousands, told from two numbers by what stands before it.
 _THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
-_MARKS = frozenset(',;\t"')
+_MARKS = re.compile(r'[,;\t"]')
 _STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
@@ -32,7 +32,7 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Angles (n,) and counts (n,) in the order of the file. `UserError` if there are none."""
     lines = text.replace('",', '";').replace(',"', ';"').splitlines()
     has_decimal_commas, rows = False, [_numbers(line, False) for line in lines]
-    if any(map(_DECIMAL_COMMA.match, lines)):
+    if "," in text and any(map(_DECIMAL_COMMA.match, lines)):
         others = [_numbers(line, True) for line in lines]
         if _n_wide(others) >= _n_wide(rows):
             has_decimal_commas, rows = True, others
@@ -56,13 +56,13 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
 def _numbers(line: str, has_decimal_commas: bool) -> list[float] | None:
     """The numbers of a line that holds nothing else, an empty list for an empty line."""
     try:
-        return [float(word) for word in _words(line, has_decimal_commas)]
+        return list(map(float, _words(line, has_decimal_commas)))
     except ValueError:
         return None
 
 
 def _words(line: str, has_decimal_commas: bool) -> list[str]:
-    if not _MARKS.intersection(line):  # most files, four times as fast
+    if not _MARKS.search(line):  # most files, several times as fast
         return line.strip("\ufeff").split()
     if has_decimal_commas:
         line = line.replace(",", ".")
