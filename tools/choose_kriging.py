@@ -18,7 +18,7 @@ from xxact.files import write_atomically
 
 #: By the constants' names: what is tried.
 TRIED = {
-    "SIGMA_DEG": (0.8, 1.6, 3.2, 6.4),
+    "COARSE_SIGMA_DEG": (0.8, 1.6, 3.2, 6.4),
     "EMBEDDING_SCALE": (0.4, 0.8, 1.6),
     "PATTERN_SCALE": (0.18, 0.36, 0.72),
     "FRACTION_SCALE": (0.4, 0.6, 1.0),

@@ -106,6 +106,14 @@ def test_classes_are_refused(tiny_store, tmp_path):
         Reader(tmp_path / "model.safetensors", tiny_store, CRYSTAL_SYSTEM)
 
 
+def test_a_run_without_patterns_is_refused(run, tmp_path, tiny_data):
+    assert run("table1", "--local", "--jobs", "1", "--only", "crabnet_energy").returncode == 0
+    weights = tmp_path / "runs/tiny/table1/crabnet_energy/seed0/model.safetensors"
+    store = open_store(tiny_data)
+    with pytest.raises(UserError, match="reads no patterns"):
+        Reader(weights, store, store.targets[ENERGY])
+
+
 @pytest.mark.parametrize(
     ("row", "lines", "message"),
     [

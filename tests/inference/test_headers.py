@@ -182,3 +182,12 @@ def test_a_raw_file_that_ends_in_its_header_is_refused(size):
 def test_a_broken_archive_is_refused():
     with pytest.raises(UserError, match="archive is damaged"):
         read_header(b"PK\x03\x04" + bytes(100))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ['<kAlpha1 unit="Angstrom">\n 1.7890\n</kAlpha1>\n<x/>\n', "K-Alpha1 wavelength\n1.7890\n"],
+)
+def test_a_value_on_a_line_of_its_own_is_no_data(header):
+    data = "".join(f"{10 + 0.02 * k:.2f} {100 + k % 7}\n" for k in range(500))
+    assert read_header((header + data).encode()).radiation.alpha1 == pytest.approx(1.789, abs=1e-3)

@@ -32,7 +32,7 @@ from xxact.xrd.grid import two_theta_grid
 #: The best of experiments/scales/trials/kriging.csv on the validation split: a, g, b, the noise in
 #: parts of the process's own variance, the Gaussian's standard deviation in degrees.
 EMBEDDING_SCALE, PATTERN_SCALE, FRACTION_SCALE = 0.4, 0.18, 1.0
-NOISE, SIGMA_DEG = 0.03, 3.2
+NOISE, COARSE_SIGMA_DEG = 0.03, 3.2
 #: Neighbours that are looked at, of so many candidates, the nearest by embedding and pattern.
 NEIGHBOURS, CANDIDATES = 64, 512
 #: Values of a coarse pattern, 1.3 degrees apart: closer than its Gaussian is wide.
@@ -79,10 +79,12 @@ class Reader:
 
 
 def coarse(pattern: Tensor) -> Tensor:
-    """Square roots of patterns (B, 4250) under a Gaussian of `SIGMA_DEG`, (B, 64) of length 1."""
+    """Square roots of patterns (B, 4250) under a wide Gaussian, (B, 64) of length 1."""
     angles = torch.from_numpy(two_theta_grid()).to(pattern)
     centres = torch.linspace(angles[0], angles[-1], N_COARSE).to(pattern)
-    gaussians = torch.exp(-0.5 * ((angles[:, None] - centres) / SIGMA_DEG) ** 2)  # (4250, 64)
+    gaussians = torch.exp(
+        -0.5 * ((angles[:, None] - centres) / COARSE_SIGMA_DEG) ** 2
+    )  # (4250, 64)
     return torch.nn.functional.normalize(pattern.sqrt() @ gaussians)
 
 

@@ -73,7 +73,7 @@ def calibrate(
     _check_classes(list(trained.values()))
     rows = {split: store.indices(split) for split in (FITTED_ON, SCORED_ON)}
     n = len(rows[FITTED_ON])
-    rows[KNOWN] = _some(store.indices(KNOWN), n, known_share)
+    rows[KNOWN] = _known_rows(store.indices(KNOWN), n, known_share)
     known_share = len(rows[KNOWN]) / (len(rows[KNOWN]) + n)  # of a small training split less
     told = {
         folder: {split: _told(run, split, some) for split, some in rows.items() if len(some)}
@@ -91,7 +91,7 @@ def calibrate(
     return card
 
 
-def _some(rows: np.ndarray, n: int, share: float) -> np.ndarray:
+def _known_rows(rows: np.ndarray, n: int, share: float) -> np.ndarray:
     """So many of `rows` that they are `share` of what they are together with `n` others."""
     wanted = min(round(n * share / (1 - share)), len(rows))
     return np.random.default_rng(0).choice(rows, wanted, replace=False)
@@ -184,9 +184,9 @@ def _elements(store: Store) -> tuple[str, ...]:
 
 def _class_cards(told: Mapping[str, Mapping[str, _Told]], risk: float) -> dict[str, ClassCard]:
     (logits, true), (test_logits, test_true) = (
-        _of(told, split) for split in (FITTED_ON, SCORED_ON)
+        _joined(told, split) for split in (FITTED_ON, SCORED_ON)
     )
-    temperatures = fit_temperatures(*_of(told, KNOWN, FITTED_ON))
+    temperatures = fit_temperatures(*_joined(told, KNOWN, FITTED_ON))
     mean = {name: dict.fromkeys(by_run, len(by_run)) for name, by_run in temperatures.items()}
     fitted = probabilities(logits, temperatures)
     before, after = (probabilities(test_logits, chosen) for chosen in (mean, temperatures))
@@ -212,7 +212,7 @@ def _class_cards(told: Mapping[str, Mapping[str, _Told]], risk: float) -> dict[s
     return cards
 
 
-def _of(
+def _joined(
     told: Mapping[str, Mapping[str, _Told]], *splits: str
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Logits by run and target, and what is true by target, of the samples of some splits."""

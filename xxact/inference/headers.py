@@ -110,8 +110,9 @@ _COMPILED = {
 }
 #: Each is there once a scan.
 _SCANS = re.compile(r"<scan\b|^\*RAS_INT_START|^BANK +\d|^_2?(?:THETA)?(?:COUNTS|CPS)\b", re.M)
-#: Lines of data, which say nothing and would be searched many times.
-_NUMBERS_ALONE = re.compile(r"^[\d.,;+\-eE \t\r]+\n", re.MULTILINE)
+#: Many lines of numbers are data, which say nothing and would be searched many times. The first may
+#: be a value whose name is on the line above.
+_DATA = re.compile(r"^([\d.,;+\-eE \t\r]+\n)(?:[\d.,;+\-eE \t\r]+\n){20,}", re.MULTILINE)
 #: Members of rasx and brml that describe a scan, and those that hold one.
 _DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml|Profile\d+\.txt")
 #: The third column of Rigaku's files.
@@ -158,7 +159,7 @@ def read_header(content: bytes) -> Header:
         last = min(_RAW4_HEADER, len(content)) - 32
         return Header(_bruker(content, range(last + 1)))
     text, n_scans = _text(content)
-    described = _NUMBERS_ALONE.sub("", text)
+    described = _DATA.sub(r"\1", text)
     found = {what: _first(several, described) for what, several in _COMPILED.items()}
     if found["other"]:
         raise UserError(
