@@ -1,10 +1,13 @@
 """Calibration against naive formulas and made-up models whose truth is known."""
 
+import gemmi
 import numpy as np
 import pytest
 from scipy.special import softmax
 
 from xxact.inference.probabilities import (
+    MIRROR_IMAGES,
+    as_told,
     calibration_error,
     calibration_error_by_chance,
     fit_temperatures,
@@ -84,7 +87,41 @@ def test_space_groups_add_up_to_their_system(random, has_system_head):
         {"a": with_systems({"space_group": logits["space_group"]})},
         {name: {"a": 1.0} for name in temperatures},
     )
+    for first, second in np.array(MIRROR_IMAGES) - 1:
+        for table in (plain["space_group"], groups):
+            table[:, first], table[:, second] = table[:, first] + table[:, second], 0
     np.testing.assert_allclose(plain["space_group"], groups)
+
+
+def test_mirror_images_are_the_pairs_that_inversion_turns_into_each_other():
+    pairs = set()
+    for number in range(1, 231):
+        operations = gemmi.find_spacegroup_by_number(number).operations()
+        for operation in operations.sym_ops:  # what inversion makes of a symmetry: (R, -t)
+            operation.tran = [-part % gemmi.Op.DEN for part in operation.tran]
+        inverted = gemmi.GroupOps(list(operations.sym_ops))
+        inverted.cen_ops = operations.cen_ops
+        image = gemmi.find_spacegroup_by_ops(inverted)
+        if image is not None and image.number != number:
+            pairs.add((min(number, image.number), max(number, image.number)))
+    assert set(MIRROR_IMAGES) == pairs
+
+
+def test_the_likelier_of_two_mirror_images_has_the_probability_of_both(random):
+    logits = random.normal(0, 2, (6, 230))
+    groups, temperatures = softmax(logits, axis=1), {"space_group": {"a": 1.0}}
+    temperatures["crystal_system"] = {"a": 1.0}
+    found = probabilities({"a": with_systems({"space_group": logits})}, temperatures)["space_group"]
+    np.testing.assert_allclose(found.sum(1), 1)
+    for row, before in zip(found, groups, strict=True):
+        assert sorted(row[[151, 153]]) == pytest.approx([0, before[151] + before[153]])  # quartz
+        assert (row[151] > row[153]) == (before[151] > before[153])
+        assert row[224] == pytest.approx(before[224])  # Fm-3m is its own image
+    right = np.full(6, 151)
+    told = as_told("space_group", found, right)
+    assert set(told) == {151, 153}  # of these samples either is told of some
+    np.testing.assert_array_equal(told, np.where(groups[:, 151] > groups[:, 153], 151, 153))
+    np.testing.assert_array_equal(as_told("crystal_system", found, right), right)
 
 
 def test_calibration_error_of_bins_by_hand():

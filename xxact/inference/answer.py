@@ -8,6 +8,7 @@ from typing import Any
 from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP
 from xxact.inference.cleanup import Cleaned
 from xxact.inference.measured import Measured
+from xxact.inference.probabilities import MIRROR_IMAGES
 
 #: So many of the most probable classes are told.
 MOST_PROBABLE = 5
@@ -159,13 +160,19 @@ class Answer:
 
 
 def class_name(target: str, key: str) -> str:
-    """A class in words: of a space group, the number and the symbol."""
+    """A class in words: of a space group, the number and the symbol, and those of the mirror image
+    that it stands for too."""
     if target != SPACE_GROUP.name:
         return key
+    pair = next((pair for pair in MIRROR_IMAGES if int(key) in pair), (int(key),))
+    return " or ".join(f"{number} ({_symbol(number)})" for number in pair)
+
+
+def _symbol(number: int) -> str:
     import gemmi
 
-    symbol = gemmi.find_spacegroup_by_number(int(key)).short_name()
-    return f"{key} ({symbol.replace('H', 'R')})"  # H is an older sign for hexagonal axes of R
+    symbol = gemmi.find_spacegroup_by_number(number).short_name()
+    return symbol.replace("H", "R")  # H is an older sign for hexagonal axes of R
 
 
 def _shown(target: str) -> int | None:

@@ -24,7 +24,11 @@ from xxact.data.store import Store
 from xxact.errors import UserError
 from xxact.inference.answer import Answer
 from xxact.inference.measured import Measured, measured_pattern
-from xxact.inference.probabilities import calibration_error, calibration_error_by_chance
+from xxact.inference.probabilities import (
+    MIRROR_IMAGES,
+    calibration_error,
+    calibration_error_by_chance,
+)
 from xxact.inference.radiation import Radiation, tube
 
 if TYPE_CHECKING:
@@ -35,10 +39,7 @@ TARGETS = ("crystal_system", "space_group")
 OF_TOLD = ("accuracy_of_surest_half", "mean_confidence", "calibration_error")
 OF_TOLD += ("calibration_error_by_chance",)
 BATCH_SIZE = 32
-#: Space groups that are mirror images of each other: powder patterns do not tell them apart.
-_MIRRORED = ((76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170))
-_MIRRORED += ((171, 172), (178, 179), (180, 181), (212, 213))
-_FIRST_OF_PAIR = {str(second): str(first) for first, second in _MIRRORED}
+_FIRST_OF_PAIR = {str(second): str(first) for first, second in MIRROR_IMAGES}
 
 
 @dataclass(frozen=True, eq=False)

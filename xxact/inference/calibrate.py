@@ -17,6 +17,7 @@ from xxact.data.targets import CRYSTAL_SYSTEM, SPACE_GROUP, crystal_system_index
 from xxact.errors import UserError
 from xxact.inference.card import CARD, Card, ClassCard, Notes, RunCard, ValueCard, write_card
 from xxact.inference.probabilities import (
+    as_told,
     calibration_error,
     fit_temperatures,
     half_width,
@@ -192,17 +193,18 @@ def _class_cards(told: Mapping[str, Mapping[str, _Told]], risk: float) -> dict[s
     before, after = (probabilities(test_logits, chosen) for chosen in (mean, temperatures))
     cards = {}
     for name in after:
-        found, labels = _labelled(fitted[name], true[name])
+        found, labels = _labelled(name, fitted[name], true[name])
         at = threshold(found.max(1), found.argmax(1) == labels, risk)
-        found, labels = _labelled(after[name], test_true[name])
-        raw, _ = _labelled(before[name], test_true[name])
+        raw, labels = _labelled(name, before[name], test_true[name])
+        raw_right = raw.argmax(1) == labels
+        found, labels = _labelled(name, after[name], test_true[name])
         sure, right = found.max(1), found.argmax(1) == labels
         answered = sure >= at
         cards[name] = ClassCard(
             temperatures=temperatures[name],
             log_loss=log_loss(found, labels),
             accuracy=float(right.mean()),
-            ece_before=calibration_error(raw.max(1), raw.argmax(1) == labels),
+            ece_before=calibration_error(raw.max(1), raw_right),
             ece=calibration_error(sure, right),
             threshold=at,
             coverage=float(answered.mean()),
@@ -224,8 +226,9 @@ def _joined(
     return logits, true
 
 
-def _labelled(found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return found[labels >= 0], labels[labels >= 0]
+def _labelled(target: str, found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    found, labels = found[labels >= 0], labels[labels >= 0]
+    return found, as_told(target, found, labels)
 
 
 def _value_card(unit: str, fit_errors: np.ndarray, test_errors: np.ndarray) -> ValueCard:

@@ -15,10 +15,14 @@ from xxact.errors import UserError
 #: So many lines of numbers in a row, of one length, are data and no header.
 _FEWEST = 5
 _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
-_DECIMAL_COMMA = re.compile(r"[\s\"]*[+-]?\d+,\d+[\s\"]*[;\t ]")
+_DECIMAL_COMMA = re.compile(r"^[ \t\"]*[+-]?\d+,\d+[ \t\"]*[;\t ]", re.MULTILINE)
 #: A number with commas for thousands, told from two numbers by what stands before it.
 _THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
-_MARKS = re.compile(r'[,;\t"]')
+_MAYBE_THOUSANDS = re.compile(r",\d{3}")  # found several times as fast
+#: Between words; of two marks in a row something is missing, except at the ends of a line.
+_SEPARATORS = str.maketrans(",;\t", "   ")
+_MISSING = re.compile(r"[,;][ \t]*(?=[,;])")
+_ENDS = re.compile(r"^[ \t,;]+|[ \t,;]+$", re.MULTILINE)
 _STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
@@ -30,46 +34,51 @@ _NAMES_WITHIN = 3
 
 def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Angles (n,) and counts (n,) in the order of the file. `UserError` if there are none."""
-    lines = text.replace('",', '";').replace(',"', ';"').splitlines()
-    has_decimal_commas, rows = False, [_numbers(line, False) for line in lines]
-    if "," in text and any(map(_DECIMAL_COMMA.match, lines)):
-        others = [_numbers(line, True) for line in lines]
+    text = text.lstrip("\ufeff").replace('",', '";').replace(',"', ';"')
+    has_decimal_commas, rows = False, _rows(text, False)
+    if "," in text and _DECIMAL_COMMA.search(text):
+        others = _rows(text, True)
         if _n_wide(others) >= _n_wide(rows):
             has_decimal_commas, rows = True, others
+    lines = text.splitlines()
     stepped = _stepped(lines, rows)
     if stepped is not None:
         return stepped
     start = _start(rows)
     width = len(rows[start])
-    stop = max(k for k, row in enumerate(rows) if row and len(row) == width) + 1
-    for k in range(start, stop):
-        is_data = bool(rows[k]) and len(rows[k]) == width
-        if not (is_data or _COMMENT.match(lines[k])):
+    data = [k for k in range(start, len(rows)) if rows[k] and len(rows[k]) == width]
+    for k in sorted(set(range(start, data[-1])).difference(data)):
+        if not _COMMENT.match(lines[k]):
             shown = lines[k].strip()
             raise UserError(f"line {k + 1}, '{shown:.40}', is not {width} numbers as those before")
-    table = np.array([row for row in rows[start:stop] if row and len(row) == width])
+    table = np.array([rows[k] for k in data])
     headings = lines[max(0, start - _NAMES_WITHIN) : start][::-1]
     angle, counts = _which(table, headings, has_decimal_commas)
     return table[:, angle], table[:, counts]
 
 
-def _numbers(line: str, has_decimal_commas: bool) -> list[float] | None:
-    """The numbers of a line that holds nothing else, an empty list for an empty line."""
+def _rows(text: str, has_decimal_commas: bool) -> list[list[float] | None]:
+    """The numbers of each line, an empty list for an empty one, None where anything else is."""
+    return [_numbers(line) for line in _separated(text, has_decimal_commas).splitlines()]
+
+
+def _numbers(line: str) -> list[float] | None:
     try:
-        return list(map(float, _words(line, has_decimal_commas)))
+        return list(map(float, line.split()))
     except ValueError:
         return None
 
 
-def _words(line: str, has_decimal_commas: bool) -> list[str]:
-    if not _MARKS.search(line):  # most files, several times as fast
-        return line.strip("\ufeff").split()
+def _separated(text: str, has_decimal_commas: bool) -> str:
+    """The text with blanks alone between words; of a whole file at once, which is fast."""
     if has_decimal_commas:
-        line = line.replace(",", ".")
-    else:
-        line = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), line)
-    line = line.replace('"', "")
-    return re.split(r"\s*[,;\t]\s*|\s+", line.strip(" \t,;\ufeff")) if line.strip() else []
+        text = text.replace(",", ".")
+    elif _MAYBE_THOUSANDS.search(text):
+        text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
+    text = text.replace('"', "")
+    if _MISSING.search(text):
+        text = _MISSING.sub(" - ", _ENDS.sub("", text))
+    return text.translate(_SEPARATORS)
 
 
 def _start(rows: list[list[float] | None]) -> int:
@@ -90,10 +99,11 @@ def _stepped(
     lines: list[str], rows: list[list[float] | None]
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Of the form of FullProf and DBWS: a line of start, step and end, then counts alone."""
-    first = next((k for k, line in enumerate(lines) if _STEPPED.match(line)), None)
-    if first is None or any(rows[:first]):
+    filled = (k for k, row in enumerate(rows) if row or _STEPPED.match(lines[k]))
+    first = next(filled, None)
+    if first is None or not (found := _STEPPED.match(lines[first])):
         return None
-    start, step, end = map(float, _STEPPED.match(lines[first]).groups())
+    start, step, end = map(float, found.groups())
     if not 0 < step < end - start:
         return None
     counts = np.array([number for row in rows[first + 1 :] for number in row or ()])
@@ -110,7 +120,7 @@ def _which(table: np.ndarray, headings: list[str], has_decimal_commas: bool) -> 
     for heading in headings:
         names = re.split(r"\s*[,;\t]\s*|\s{2,}", heading.replace('"', "").strip("#;!% \t"))
         if len(names) != table.shape[1]:
-            names = _words(heading.strip("#;!% "), has_decimal_commas)
+            names = _separated(heading.strip("#;!% "), has_decimal_commas).split()
         if len(names) == table.shape[1]:
             angles = [k for k, name in enumerate(names) if _ANGLE.search(name)]
             counts = [k for k, name in enumerate(names) if _COUNTS.search(name) and k not in angles]

@@ -19,7 +19,7 @@ from xxact.inference.answer import Answer, Classes, Value
 from xxact.inference.card import RunCard, read_card
 from xxact.inference.cleanup import Cleaned, clean
 from xxact.inference.measured import Measured
-from xxact.inference.probabilities import probabilities, with_systems
+from xxact.inference.probabilities import as_told, probabilities, with_systems
 from xxact.inference.radiation import of_word
 from xxact.inference.readers import read_pattern
 from xxact.training.evaluation import in_physical_units
@@ -248,9 +248,11 @@ class _Run:
         ends = [(place, place + WINDOW * TWO_THETA_STEP_DEG) for place in places.tolist()]
         changes = {}
         for name, found in classes.items():
-            best = self._names(name).index(found.best)
+            best = np.full(len(starts), self._names(name).index(found.best))
+            best = as_told(name, without[name], best)
+            after = without[name][np.arange(len(starts)), best]
             before = found.probabilities[found.best]
-            changes[name] = dict(zip(ends, (without[name][:, best] - before).tolist(), strict=True))
+            changes[name] = dict(zip(ends, (after - before).tolist(), strict=True))
         return changes
 
     @property

@@ -17,6 +17,13 @@ _BINS = 15
 #: Crystal system of each space group, and which groups (230, 7) are of which system.
 _SYSTEM_OF_GROUP = crystal_system_index(np.arange(1, 231))
 _IN_SYSTEM = np.eye(len(CRYSTAL_SYSTEMS))[_SYSTEM_OF_GROUP]
+#: Space groups that are mirror images of each other: powder patterns do not tell them apart.
+MIRROR_IMAGES = ((76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154), (169, 170))
+MIRROR_IMAGES += ((171, 172), (178, 179), (180, 181), (212, 213))
+#: Index (230,) of the mirror image of each, of most the group itself.
+_MIRROR = np.arange(230)
+for _one, _other in MIRROR_IMAGES:
+    _MIRROR[[_one - 1, _other - 1]] = _other - 1, _one - 1
 
 
 def with_systems(logits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -39,7 +46,8 @@ def probabilities(
     Logits of a run are divided by its temperature, and those of several runs added: the geometric
     mean of their probabilities, each with a weight of its own (C. Genest and J. Zidek,
     https://doi.org/10.1214/ss/1177013825). The space groups of a crystal system share out its
-    probability, so that they add up to it.
+    probability, so that they add up to it; of two that are mirror images of each other the likelier
+    one stands for both.
     """
     found = {
         target: softmax(sum(logits[run][target] / t for run, t in by_run.items()), axis=1)
@@ -48,8 +56,25 @@ def probabilities(
     if SPACE_GROUP.name in found:
         groups, systems = found[SPACE_GROUP.name], found[CRYSTAL_SYSTEM.name]
         share = groups / np.maximum(groups @ _IN_SYSTEM, _LEAST)[:, _SYSTEM_OF_GROUP]
-        found[SPACE_GROUP.name] = share * systems[:, _SYSTEM_OF_GROUP]
+        found[SPACE_GROUP.name] = _in_pairs(share * systems[:, _SYSTEM_OF_GROUP])
     return found
+
+
+def _in_pairs(groups: np.ndarray) -> np.ndarray:
+    """Probabilities (n, 230) in which the likelier of two mirror images has those of both."""
+    images = groups[:, _MIRROR]
+    is_first = np.arange(230) < _MIRROR
+    is_likelier = np.where(is_first, groups >= images, groups > images)
+    pairs = np.where(is_likelier, groups + images, 0.0)
+    return np.where(np.arange(230) == _MIRROR, groups, pairs)
+
+
+def as_told(target: str, found: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Indices of classes (n,), of mirror images those that `probabilities` (n, C) tells of."""
+    if target != SPACE_GROUP.name:
+        return classes
+    rows, images = np.arange(len(classes)), _MIRROR[classes]
+    return np.where(found[rows, images] > found[rows, classes], images, classes)
 
 
 def log_loss(found: np.ndarray, true: np.ndarray) -> float:
@@ -92,7 +117,7 @@ def _fitted(
 
     def loss(logs: np.ndarray) -> float:
         found = probabilities(logits, {**temperatures, target: by_run(logs)})
-        return log_loss(found[target], true)
+        return log_loss(found[target], as_told(target, found[target], true))
 
     start = np.full(len(runs), np.log(len(runs)))  # the mean of the runs' logits
     bounds = [(np.log(_COLDEST), np.log(_HOTTEST))] * len(runs)
