@@ -217,6 +217,25 @@ def test_declared_runs_are_rows_of_the_experiments():
             assert (folder / f"{run}.yaml").exists(), (key, run)
 
 
+def test_rows_that_did_not_run_are_a_note_of_the_open_division_beyond_the_home_scale(tmp_path):
+    fabricate.write_tree(tmp_path, "mp-small", ["open/energy", "open/raw"], (0, 1))
+    source = Source(tmp_path, "mp-small")
+    table = tables.without_absent(tables.table("open"), source.seeds.keys())
+    view = View(table, "mp-small", {"committed": source})
+    assert {section.key: [*section.rows] for section in table.sections} == {
+        "energy": ["energy"],
+        "ablations": ["raw"],
+    }
+    assert not any(NOT_RUN in text for text in view.filled["text"])
+    note = table.notes[-1]
+    assert "formation energy, MAE (XxaCT-NN, single-target;" in note
+    assert "crystal system, accuracy (no row)" in note
+    run = "python experiments/open/run.py --local --scale mp-small --seeds 2 --only energy raw"
+    assert view.commands() == [run]
+    both = {run for section in table.sections for c in section.cells.values() for run in c.runs}
+    assert tables.without_absent(table, both) is table
+
+
 # --- speed-ups -----------------------------------------------------------------------------------
 
 

@@ -91,7 +91,9 @@ def _tables(scale: str, sources: dict[str, Source]) -> Iterator[tables.Table]:
     """The tables of a scale, with rows for the runs that only these results have."""
     targets = {run: names for source in sources.values() for run, names in source.targets.items()}
     for key in BENCHMARKS.get(scale, TABLES):
-        yield tables.table(key, targets)
+        table = tables.table(key, targets)
+        is_whole = scale == HOME_SCALE or key != "open"
+        yield table if is_whole else tables.without_absent(table, targets.keys())
     yield tables.costs(sorted(targets))
 
 

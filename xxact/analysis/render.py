@@ -168,8 +168,11 @@ class View:
 
     def commands(self) -> list[str]:
         """What trains everything the table reads, with as many seeds as there are."""
+        if self.table.lists_runs:
+            return []
         own = {run for run in self.table.runs if run.startswith(f"{self.table.key}/")}
-        return [] if self.table.lists_runs else commands(self.table.runs, self.shown, whole=own)
+        whole = own if self.table.is_whole else set()
+        return commands(self.table.runs, self.shown, whole=whole)
 
 
 def commands(

@@ -6,8 +6,8 @@ the sections whose target it was trained on, under its own name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,7 +51,7 @@ class Table:
     """A table of the paper, or one beside them.
 
     `lists_runs`: it has a row for each run that is there, so nothing of it can be missing, and
-    the command of each run stands in its result.
+    the command of each run stands in its result. `is_whole`: it has every row of its experiment.
     """
 
     key: str
@@ -59,6 +59,7 @@ class Table:
     sections: tuple[Section, ...]
     notes: tuple[str, ...] = ()
     lists_runs: bool = False
+    is_whole: bool = True
 
     @property
     def short_title(self) -> str:
@@ -146,6 +147,26 @@ def _cells(fields: dict[str, Any]) -> Iterator[tuple[str, str, Cell]]:
             value = printed(own.get("published", "").format(**place)) if beside else None
             note = own.get("published_note", "") if value is not None else ""
             yield row, column, Cell(runs, own["quantity"].format(**place), value, note)
+
+
+def without_absent(table: Table, runs: Set[str]) -> Table:
+    """The table with the rows of which every run is among `runs`; a note names the others."""
+    sections, absent = [], []
+    for section in table.sections:
+        needed = {row: set() for row in section.rows}
+        for (row, _), cell in section.cells.items():
+            needed[row].update(cell.runs)
+        rows = {row: label for row, label in section.rows.items() if needed[row] <= runs}
+        if rows:
+            cells = {place: cell for place, cell in section.cells.items() if place[0] in rows}
+            sections.append(replace(section, rows=rows, cells=cells))
+        others = [label for row, label in section.rows.items() if row not in rows]
+        if others:
+            absent.append(f"{section.title} ({'; '.join(others) if rows else 'no row'})")
+    if not absent:
+        return table
+    notes = (*table.notes, f"Not run at this scale: {', '.join(absent)}.")
+    return replace(table, sections=tuple(sections), notes=notes, is_whole=False)
 
 
 def costs(runs: Iterable[str]) -> Table:
