@@ -59,6 +59,13 @@ def test_commas_for_thousands(separator, quote):
     np.testing.assert_array_equal(read_columns(text(separator, rows)), (ANGLES, COUNTS + 1000))
 
 
+@pytest.mark.parametrize("mark", [".", "'", "\u00a0", "\u202f"])
+def test_marks_between_thousands_beside_decimal_commas(mark):
+    rows = [(f"{a:.3f}".replace(".", ","), f"{c + 1000:.0f}") for a, c in PAIRS]
+    rows = [(a, f"{c[:1]}{mark}{c[1:]},5") for a, c in rows]
+    np.testing.assert_allclose(read_columns(text(";", rows)), (ANGLES, COUNTS + 1000.5))
+
+
 @pytest.mark.parametrize("names", ["q,I", "d,I", "E (keV),I", "time (s),counts", "TOF,counts"])
 def test_a_first_column_that_is_no_angle_is_refused(names):
     with pytest.raises(UserError, match="and 2-theta is expected"):
@@ -87,6 +94,13 @@ def test_numbers_of_points_are_no_angles():
     np.testing.assert_array_equal(read_columns(text(" ", rows)), (ANGLES, COUNTS))
 
 
+def test_a_column_that_only_falls_is_no_counts():
+    rows = [(a, 0.77 / np.sin(np.radians(a / 2)), c) for a, c in PAIRS]
+    np.testing.assert_array_equal(read_columns(text(" ", rows)), (ANGLES, COUNTS))
+    zeros = [(a, 0.0, c) for a, c in PAIRS]
+    np.testing.assert_array_equal(read_columns(text(" ", zeros))[1], 0)
+
+
 @pytest.mark.parametrize("title", ["", "  LaB6 at 300 K"])
 def test_start_step_and_end(title):
     lines = [" ".join(map(str, COUNTS[k : k + 10])) for k in range(0, 120, 10)]
@@ -103,6 +117,13 @@ def test_a_line_that_is_no_data_is_named():
     lines[50] = "15.0"
     with pytest.raises(UserError, match="line 51"):
         read_columns("\n".join(lines))
+
+
+@pytest.mark.parametrize("ending", ["21.9", "21.9 3.0 1.0"])
+def test_nothing_after_the_data_is_dropped_that_looks_like_data(ending):
+    with pytest.raises(UserError, match=f"line 121, '{ending}', is not 2 numbers"):
+        read_columns(f"{text()}\n{ending}\n")
+    np.testing.assert_array_equal(read_columns(f"{text()}\nEND OF FILE\n")[0], ANGLES)
 
 
 @pytest.mark.parametrize("content", ["", "nothing to see", "1\n2\n3\n4\n5\n6\n7"])

@@ -16,9 +16,15 @@ from xxact.errors import UserError
 _FEWEST = 5
 _COMMENT = re.compile(r"\s*([#;!%*'\"/]|$)")
 _DECIMAL_COMMA = re.compile(r"^[ \t\"]*[+-]?\d+,\d+[ \t\"]*[;\t ]", re.MULTILINE)
-#: A number with commas for thousands, told from two numbers by what stands before it.
-_THOUSANDS = re.compile(r"(?:(?<=[\t;\"])|(?<=\d ))\d{1,3}(?:,\d{3})+(?![\d,])")
-_MAYBE_THOUSANDS = re.compile(r",\d{3}")  # found several times as fast
+#: A number with marks between thousands, by whether commas are decimal: what stands before it tells
+#: it from two numbers.
+_MARKS = {False: ",'\u00a0\u202f", True: ".'\u00a0\u202f"}
+_THOUSANDS = {
+    commas: re.compile(
+        rf"(?:(?<=[\t;\"])|(?<=\d ))[1-9]\d{{0,2}}(?:[{marks}]\d{{3}})+(?![\d{marks}])"
+    )
+    for commas, marks in _MARKS.items()
+}
 #: Between words; of two marks in a row something is missing, except at the ends of a line.
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _MISSING = re.compile(r"[,;][ \t]*(?=[,;])")
@@ -47,7 +53,8 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     start = _start(rows)
     width = len(rows[start])
     data = [k for k in range(start, len(rows)) if rows[k] and len(rows[k]) == width]
-    for k in sorted(set(range(start, data[-1])).difference(data)):
+    last = next(k for k in reversed(range(len(rows))) if rows[k])
+    for k in sorted(set(range(start, last + 1)).difference(data)):
         if not _COMMENT.match(lines[k]):
             shown = lines[k].strip()
             raise UserError(f"line {k + 1}, '{shown:.40}', is not {width} numbers as those before")
@@ -71,10 +78,10 @@ def _numbers(line: str) -> list[float] | None:
 
 def _separated(text: str, has_decimal_commas: bool) -> str:
     """The text with blanks alone between words; of a whole file at once, which is fast."""
+    if any(mark in text for mark in _MARKS[has_decimal_commas]):
+        text = _THOUSANDS[has_decimal_commas].sub(lambda found: re.sub(r"\D", "", found[0]), text)
     if has_decimal_commas:
         text = text.replace(",", ".")
-    elif _MAYBE_THOUSANDS.search(text):
-        text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
     text = text.replace('"', "")
     if _MISSING.search(text):
         text = _MISSING.sub(" - ", _ENDS.sub("", text))
@@ -114,6 +121,8 @@ def _stepped(
 def _which(table: np.ndarray, headings: list[str], has_decimal_commas: bool) -> tuple[int, int]:
     """The columns of angles and of counts: by their names, else the first two that can be.
 
+    Counts go up and down: a column that only rises or falls, as d does, is passed over for another.
+
     headings: the lines above the data, the nearest first. `UserError` if a name says that the
     first column is no angle.
     """
@@ -128,5 +137,9 @@ def _which(table: np.ndarray, headings: list[str], has_decimal_commas: bool) -> 
                 return angles[0], counts[0]
             if counts and _OTHER.match(names[0]):
                 raise UserError(f"the first column is '{names[0]:.40}', and 2-theta is expected")
-    is_numbered = table.shape[1] > 2 and bool(np.all(np.diff(table[:, 0]) == 1))
-    return (1, 2) if is_numbered and np.all(np.diff(table[:, 1]) > 0) else (0, 1)
+    width, steps = table.shape[1], np.diff(table, axis=0)
+    is_numbered = width > 2 and np.all(steps[:, 0] == 1) and np.all(steps[:, 1] > 0)
+    angle = 1 if is_numbered else 0
+    later = range(angle + 1, width)
+    one_way = [np.all(steps[:, k] >= 0) != np.all(steps[:, k] <= 0) for k in later]
+    return angle, next((k for k, is_so in zip(later, one_way, strict=True) if not is_so), angle + 1)
