@@ -60,6 +60,15 @@ def bruker_raw1(lines=(1.79026, 1.78897, 1.79285, 1.62079), ranges=1):
         ("# wavelength: 0.12 nm\n1 2\n", 1.2, None, True),
         ("# Wavelength: 2.0664e-11 m\n1 2\n", 0.20664, None, True),
         ("# wavelength: 1 A\n1 2\n", 1.0, None, True),
+        ("# \u03bb = 0.4959 \u00c5\n1 2\n", 0.4959, None, True),
+        ("*WAVE_LENGTH1\t=  1.78897\n1 2\n", 1.78896, 1.79285, False),
+        (";KAlpha1 = 1.540593\n;KAlpha2 = 1.544414\n1 2\n", 1.540593, 1.544414, False),
+        ("K-Alpha1 wavelength;1,78901\nK-Alpha2 wavelength;1,79290\n", 1.78901, 1.7929, False),
+        ("Ratio K-Alpha2/K-Alpha1,0.500\nAnode material,Co\n", 1.78896, 1.79285, False),
+        ('[Data]\nWL1="1.78897"\nWL2="1.79285"\n1 2\n', 1.78897, 1.79285, False),
+        ("[Anode] Co\n1 2\n", 1.78896, 1.79285, False),
+        ("0.850750\n4.002 20.4 11.9\n", 0.85075, None, True),
+        ("  1.54056\n 2.000     458.000\n", 1.54056, 1.54439, False),
         ("# Tube: Co\n1 2\n", 1.78896, 1.79285, False),
         ("# neutron-irradiated steel, Cu Ka\n1 2\n", 1.54056, 1.54439, False),
         (
@@ -94,6 +103,8 @@ def test_radiation(content, alpha1, alpha2, certain):
         b"RAW4.00" + bytes(5000),
         b"# made up\n1 2\n",
         b"# Co-Kaolinite, lambda/2 filter\n1 2\n",
+        b"0.0200\n1 2\n",
+        b"# K-alpha1 40 kV\n1 2\n",
     ],
 )
 def test_nothing_is_said(content):

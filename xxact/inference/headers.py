@@ -24,11 +24,14 @@ from xxact.inference.radiation import (
     tube,
 )
 
-_NUMBER = r"\s*['\"]?(\d*\.?\d+)"
+_NUMBER = r"\s*['\"]?(\d*[.,]?\d+)"
 #: What a wavelength is called where people write it, and how: with decimals or with its unit, so
 #: that the 1 of `K-alpha 1` is none.
-_WAVELENGTH = r"(?<![a-z])(?:wave[ -]?length|lambda|wellenl(?:ä|ae|a)nge|longueurs? d['\u2019]onde)"
+_WAVELENGTH = (
+    r"(?<![a-z])(?:wave[ _-]?length|lambda|\u03bb|wellenl(?:ä|ae|a)nge|longueurs? d['\u2019]onde)"
+)
 _WRITTEN = r"(\d+,\d{2,}(?![.\d])|\d*\.\d+(?:e-?\d+)?|\d+(?= *(?:å|a\b|ang)))"
+_K_ALPHA = r"(?<!/)K[ _-]?Alpha[ _-]?{}(?: wavelength)?[\s,;:=]*(\d[.,]\d{{3,}})"
 _ANODE = rf"({'|'.join(ANODES)})\b"
 #: What stands before names of columns in a line without the name of an angle.
 _NAMES = r"^(?!.*(?:theta|angle))(?:[#;!].*|[^\d\n<*]*)"
@@ -40,16 +43,16 @@ _EXPRESSIONS = {
         rf"HW_XG_WAVE_LENGTH_ALPHA1{_NUMBER}",  # ras
         rf"<WavelengthKalpha1>{_NUMBER}",  # rasx
         rf"<WaveLengthAlpha1\b[^>]*Value={_NUMBER}",  # brml
-        rf"^_WL1={_NUMBER}",  # uxd
-        rf"K-?Alpha-?1 wavelength[\s,;:=]*{_NUMBER}",  # csv of PANalytical
+        rf"^_?WL1={_NUMBER}",  # uxd and txt of Bruker
+        _K_ALPHA.format(1),  # csv of PANalytical, txt of Rigaku
     ),
     "alpha2": (
         rf"<kAlpha2[^>]*>{_NUMBER}",
         rf"HW_XG_WAVE_LENGTH_ALPHA2{_NUMBER}",
         rf"<WavelengthKalpha2>{_NUMBER}",
         rf"<WaveLengthAlpha2\b[^>]*Value={_NUMBER}",
-        rf"^_WL2={_NUMBER}",
-        rf"K-?Alpha-?2 wavelength[\s,;:=]*{_NUMBER}",
+        rf"^_?WL2={_NUMBER}",
+        _K_ALPHA.format(2),
         rf"^_diffrn_radiation_wavelength \S+ {_NUMBER}",  # cif, two lines
     ),
     "ratio": (
@@ -61,6 +64,7 @@ _EXPRESSIONS = {
     "wavelength": (
         rf"^_diffrn_radiation_wavelength{_NUMBER}",
         rf"{_WAVELENGTH}[^\n]{{0,60}}?{_WRITTEN}",  # comment lines, as at 11-BM
+        r"\A\s*([12]\.\d{3,6}|0\.[1-9]\d{3,5})\s*$",  # the first line of xye of DASH
     ),
     "nanometres": (rf"{_WAVELENGTH}[^\n]*?\b(nm|nanomet\w+)\b",),
     "beta": (
@@ -74,7 +78,7 @@ _EXPRESSIONS = {
         rf"<TargetName>\s*{_ANODE}",
         rf"^_ANODE='?{_ANODE}",
         rf"\b(?:anode|tube|target|radiation|source|röhre|strahlung)(?: material)?"
-        rf"[\s,;:='\"]+{_ANODE}",
+        rf"[\s,;:='\"\]]+{_ANODE}",
         rf"\b({'|'.join(ANODES)})[ _-]?K[ _\\-]?(?:alpha|a|\u03b1)(?![a-z])",
     ),
     "monochromatic": (
@@ -235,8 +239,9 @@ def _radiation(found: dict[str, str | None]) -> Radiation | None:
     """The radiation that the strings found in a header mean."""
     if found["beta"]:
         raise UserError(f"it was measured with {found['beta']}, whose wavelength is not read")
-    alpha1, alpha2, wavelength = (
-        float((found[key] or "0").replace(",", ".")) for key in ("alpha1", "alpha2", "wavelength")
+    alpha1, alpha2, wavelength, ratio = (
+        float((found[key] or "0").replace(",", "."))
+        for key in ("alpha1", "alpha2", "wavelength", "ratio")
     )
     first = alpha1 or wavelength
     if 0 < first < _LARGEST_METRES:
@@ -253,7 +258,7 @@ def _radiation(found: dict[str, str | None]) -> Radiation | None:
         said = tube(found["anode"].title(), "file", certain=False)
     else:
         return None
-    is_single = found["monochromatic"] or (found["ratio"] and not float(found["ratio"]))
+    is_single = found["monochromatic"] or (found["ratio"] and not ratio)
     return said.alone() if is_single else said
 
 
