@@ -1,5 +1,7 @@
 """Real files of every format, against what is known of them; and files that are none."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,36 @@ def test_records_of_gsas_filled_up_with_blanks(tmp_path):
     found = read_pattern(tmp_path / "x.gsa")
     np.testing.assert_allclose(found.two_theta_deg, angles)
     np.testing.assert_array_equal(found.counts, counts)
+
+
+def test_gsas_with_pairs_of_angle_and_counts(tmp_path):
+    angles = 10 + 0.02 * np.arange(200)
+    counts = 100.5 + np.arange(200) % 7
+    rows = [f"{100 * a:12.3f}{c:12.2f}".ljust(80) for a, c in zip(angles, counts, strict=True)]
+    bank = "BANK 1 200 200 CONST 1000.0 2.0 0 0 FXY"
+    (tmp_path / "x.gsa").write_text("\n".join(["title 1 2", bank, *rows]))
+    found = read_pattern(tmp_path / "x.gsa")
+    np.testing.assert_allclose(found.two_theta_deg, angles)
+    np.testing.assert_array_equal(found.counts, counts)
+
+
+def test_packed_files(write_xy, tmp_path):
+    plain = write_xy(heading="# wavelength = 0.7093\n")
+    packed = tmp_path / "packed.xy.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    one, other = read_pattern(plain), read_pattern(packed)
+    np.testing.assert_array_equal(one.counts, other.counts)
+    assert one.radiation == other.radiation
+    assert find_patterns([tmp_path]) == [packed, plain]
+    packed.write_bytes(packed.read_bytes()[:500])
+    with pytest.raises(UserError, match="the archive is damaged"):
+        read_pattern(packed)
+
+
+def test_chi_of_pyfai_has_columns_and_no_count_of_points(write_xy):
+    path = write_xy("sample.chi", heading="# Wavelength: 7.0930e-11 m\n#   2th_deg   I\n")
+    found = read_pattern(path)
+    assert (found.two_theta_deg[0], found.radiation.alpha1) == (10, 0.7093)
 
 
 def test_folders_are_searched_for_what_could_be_patterns(write_xy, tmp_path):

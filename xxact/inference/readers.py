@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ _BYTES = (b"PK\x03\x04", b"RAW1.01", b"RAW4", b"RAW ", b"RAW2")
 _TEXTS = re.compile(
     r"<xrdMeasurement|^\*RAS_|^_FILEVERSION|^_(?:2THETA)?(?:COUNTS|CPS)\b|^BANK +\d|^data_\S", re.M
 )
+#: Pairs of an angle in hundredths of a degree and a count, which `geddes` does not read.
+_GSAS_FXY = re.compile(r"^BANK\b.*\bFXY\b.*$", re.MULTILINE)
+_GZIP = b"\x1f\x8b"
 #: A file of more bytes is no powder pattern.
 LARGEST_BYTES = 200_000_000
 #: Suffixes of files that a folder is searched for.
@@ -34,7 +39,7 @@ _AGREE = 2e-3
 
 def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measured:
     """The pattern in a file: columns of text, GSAS, UXD, RAW and brml of Bruker, ras and rasx of
-    Rigaku, xrdml, chi of FIT2D, pdCIF.
+    Rigaku, xrdml, chi of FIT2D, pdCIF; also packed with gzip.
 
     `radiation` is the user's word, which counts more than the file's. Raises `UserError`, with
     the path, for a file that is not one scan of X-rays over 2-theta.
@@ -44,9 +49,9 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
         raise UserError(f"{path} is a folder, and a file is expected")
     if (size := path.stat().st_size) > LARGEST_BYTES:
         raise UserError(f"{path} has {size / 1e6:.0f} MB: that is no powder pattern")
-    content = path.read_bytes()
     remarks = []
     try:
+        content = _content(path)
         header = read_header(content)
         if header.complaint and radiation is None:
             raise UserError(f"{header.complaint}; another one can be given (--wavelength)")
@@ -54,7 +59,7 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
             raise UserError(
                 f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
             )
-        angles, counts = _points(content, path.name)
+        angles, counts = _points(content, path.name.removesuffix(".gz"))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
@@ -86,7 +91,23 @@ def find_patterns(paths: list[Path]) -> list[Path]:
 
 def _could_be_one(path: Path) -> bool:
     is_hidden = path.name.startswith(".")
-    return path.suffix[1:].lower() in SUFFIXES and not is_hidden and not path.is_dir()
+    suffix = Path(path.name.removesuffix(".gz")).suffix[1:].lower()
+    return suffix in SUFFIXES and not is_hidden and not path.is_dir()
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where they are packed."""
+    content = path.read_bytes()
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(LARGEST_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"the archive is damaged: {error}") from None
+    if len(content) > LARGEST_BYTES:
+        raise UserError(f"unpacked it has more than {LARGEST_BYTES / 1e6:.0f} MB")
+    return content
 
 
 def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -96,9 +117,13 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     is_text = not content.startswith(_BYTES)
     if is_text and b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(f"this is no format of patterns that is known: unpack it, or {_EXPORT}")
-    is_fit2d = name.lower().endswith(".chi")
-    if is_text and not is_fit2d and not _TEXTS.search(as_text(content)):
-        return read_columns(as_text(content))
+    text = as_text(content) if is_text else ""
+    is_fit2d = name.lower().endswith(".chi") and not text.startswith("#")
+    if is_text and not is_fit2d and not _TEXTS.search(text):
+        return read_columns(text)
+    if bank := _GSAS_FXY.search(text):
+        angles, counts = read_columns(text[bank.end() :])
+        return angles / 100, counts
     import geddes
 
     if is_text:  # blanks that fill up a line are no data to it
