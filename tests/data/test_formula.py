@@ -36,6 +36,7 @@ BLUE_VITRIOL = {"Cu": 1, "S": 1, "O": 9, "H": 10}
         "Cu[SO4](H2O)5",
         "CuSO₄·5H₂O",
         "CuSO_4·5H_{2}O",
+        "CuSO_4_·5H_2_O",
         "CuSO<sub>4</sub>·5H<sub>2</sub>O",
         "CuSO4·5D2O",
         "CuSO4.H2O·4H2O",

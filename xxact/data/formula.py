@@ -2,8 +2,8 @@
 
 A formula is one or more parts with `·`, `•`, `*`, `@`, a multiplication sign, an `x` before a
 number or a dot between them (`CuSO4·5H2O`); a part is an optional coefficient, then elements and
-brackets of three kinds with their amounts. Subscripts (`₂`, `_2`, `<sub>2</sub>`) and blanks are
-read; D and T are hydrogen.
+brackets of three kinds with their amounts. Subscripts (`₂`, `_2`, `_2_`, `<sub>2</sub>`) and blanks
+are read; D and T are hydrogen.
 
 A dot is a decimal point (`YBa2Cu3O6.5`, `Li.5CoO2`) where digits follow, and separates parts where
 a letter, a bracket or a blank does (`CuSO4.H2O`). Where a number with a point could be both, since
@@ -27,7 +27,7 @@ from xxact.errors import UserError
 ISOTOPES = {"D": "H", "T": "H"}
 
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_MARKUP = re.compile(r"<sub>([\d.]+)</sub>|\$?_\{([\d.]+)\}\$?|\$?_([\d.]+)\$?")
+_MARKUP = re.compile(r"<sub>([\d.]+)</sub>|\$?_\{([\d.]+)\}\$?|\$?_([\d.]+)[$_]?")
 #: A mass number, or so many atoms: an element alone in brackets behind a number.
 _ISOTOPE = re.compile(r"\[\d+[A-Z][a-z]?\]", re.ASCII)
 #: What stands between parts; the last but one is a multiplication sign.

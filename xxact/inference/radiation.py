@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +19,11 @@ _SAME = 1e-3
 #: Intensity of K-alpha-2 over that of K-alpha-1: half as many electrons in the 2p1/2 level.
 ALPHA2_RATIO = 0.5
 
+#: Of a user's numbers, in angstrom.
+_UNITS = {"": 1.0, "a": 1.0, "å": 1.0, "angstrom": 1.0, "nm": 10.0, "pm": 0.01}
+_NUMBER = re.compile(
+    rf"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*({'|'.join(_UNITS)})", re.IGNORECASE
+)
 _NAMES = {name.lower(): name for name in WAVELENGTHS_ANGSTROM}
 _NAMES |= {anode.lower(): f"{anode}Ka" for anode in ANODES}
 
@@ -101,11 +107,12 @@ def anode_of(wavelength: float) -> str | None:
 
 
 def of_word(word: str) -> Radiation:
-    """The radiation that a user names: `CuKa` (a doublet), `CuKa1` (one line), `Cu`, `1.5406`."""
-    text = word.strip()
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE):
-        return of_number(float(text), "user")
-    plain = re.sub(r"[\s_-]", "", text.lower())
+    """The radiation that a user names: `CuKa` (a doublet), `CuKa1` (one line), `Cu`, `1.5406`,
+    `0.15406 nm`."""
+    text = unicodedata.normalize("NFKC", word).strip()  # subscripts become numbers
+    if number := _NUMBER.fullmatch(text):
+        return of_number(float(number[1]) * _UNITS[number[2].lower()], "user")
+    plain = re.sub(r"[\s_-]", "", text.lower()).removesuffix("1,2")
     for letter, spellings in {"a": ("alpha", "\u03b1"), "b": ("beta", "\u03b2")}.items():
         for spelling in spellings:
             plain = plain.replace(spelling, letter)
