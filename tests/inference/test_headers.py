@@ -59,6 +59,7 @@ def bruker_raw1(lines=(1.79026, 1.78897, 1.79285, 1.62079), ranges=1):
         ("# Wavelength used: Co K\u03b11\n1 2\n", 1.78896, 1.79285, False),
         ("# wavelength: 0.12 nm\n1 2\n", 1.2, None, True),
         ("# Wavelength: 2.0664e-11 m\n1 2\n", 0.20664, None, True),
+        ("# Wavelength: 1e-10 m\n1 2\n", 1.0, None, True),
         ("# wavelength: 1 A\n1 2\n", 1.0, None, True),
         ("# \u03bb = 0.4959 \u00c5\n1 2\n", 0.4959, None, True),
         ("*WAVE_LENGTH1\t=  1.78897\n1 2\n", 1.78896, 1.79285, False),

@@ -1,6 +1,7 @@
 """Real files of every format, against what is known of them; and files that are none."""
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -128,6 +129,31 @@ def test_records_of_gsas_filled_up_with_blanks(tmp_path):
     found = read_pattern(tmp_path / "x.gsa")
     np.testing.assert_allclose(found.two_theta_deg, angles)
     np.testing.assert_array_equal(found.counts, counts)
+
+
+def bruker_raw1(scan, angles, counts):
+    """A RAW1.01 of one range, whose scan has a code: 0 coupled, 3 rocking, 130 linear detector."""
+    content = bytearray(712 + 304)
+    struct.pack_into("<8s2i", content, 0, b"RAW1.01", 1, 1)
+    struct.pack_into("<4d", content, 616, 1.79026, 1.78897, 1.79285, 1.62079)
+    step = angles[1] - angles[0]
+    struct.pack_into("<2i2d", content, 712, 304, len(angles), angles[0] / 2, angles[0])
+    struct.pack_into("<d", content, 712 + 176, step)
+    struct.pack_into("<i", content, 712 + 196, scan)
+    struct.pack_into("<i", content, 712 + 252, 4)
+    return bytes(content) + counts.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("scan", [0, 130])
+def test_bruker_raw_of_either_detector(scan, tmp_path):
+    angles, counts = 10 + 0.02 * np.arange(200), 100 + np.arange(200) % 7
+    (tmp_path / "x.raw").write_bytes(bruker_raw1(scan, angles, counts))
+    found = read_pattern(tmp_path / "x.raw")
+    np.testing.assert_allclose(found.two_theta_deg, angles)
+    np.testing.assert_array_equal(found.counts, counts)
+    (tmp_path / "x.raw").write_bytes(bruker_raw1(3, angles, counts))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_pattern(tmp_path / "x.raw")
 
 
 def test_gsas_with_pairs_of_angle_and_counts(tmp_path):

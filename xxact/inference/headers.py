@@ -30,7 +30,7 @@ _NUMBER = r"\s*['\"]?(\d*[.,]?\d+)"
 _WAVELENGTH = (
     r"(?<![a-z])(?:wave[ _-]?length|lambda|\u03bb|wellenl(?:ä|ae|a)nge|longueurs? d['\u2019]onde)"
 )
-_WRITTEN = r"(\d+,\d{2,}(?![.\d])|\d*\.\d+(?:e-?\d+)?|\d+(?= *(?:å|a\b|ang)))"
+_WRITTEN = r"(\d+,\d{2,}(?![.\d])|\d*\.\d+(?:e-?\d+)?|\d+e-\d+|\d+(?= *(?:å|a\b|ang)))"
 _K_ALPHA = r"(?<!/)K[ _-]?Alpha[ _-]?{}(?: wavelength)?[\s,;:=]*(\d[.,]\d{{3,}})"
 _ANODE = rf"({'|'.join(ANODES)})\b"
 #: What stands before names of columns in a line without the name of an angle.

@@ -24,6 +24,10 @@ _TEXTS = re.compile(
 #: Pairs of an angle in hundredths of a degree and a count, which `geddes` does not read.
 _GSAS_FXY = re.compile(r"^BANK\b.*\bFXY\b.*$", re.MULTILINE)
 _GZIP = b"\x1f\x8b"
+#: Where a RAW1.01 has the code of its scan: that of a linear detector swept over 2-theta, to which
+#: each point of the pattern is one of a coupled scan.
+_RAW1_SCAN = slice(908, 912)
+_SWEPT, _COUPLED = (code.to_bytes(4, "little") for code in (130, 0))
 #: A file of more bytes is no powder pattern.
 LARGEST_BYTES = 200_000_000
 #: Suffixes of files that a folder is searched for.
@@ -128,6 +132,8 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     if is_text:  # blanks that fill up a line are no data to it
         content = re.sub(rb"[ \t]+(?=\r?$)", b"", content, flags=re.MULTILINE)
+    if content.startswith(b"RAW1.01") and content[_RAW1_SCAN] == _SWEPT:  # unknown to it
+        content = content[: _RAW1_SCAN.start] + _COUPLED + content[_RAW1_SCAN.stop :]
     try:
         pattern = geddes.read_bytes(content, name)
     except (ValueError, OSError) as error:
