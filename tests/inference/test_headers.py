@@ -39,6 +39,14 @@ def bruker_raw1(lines=(1.79026, 1.78897, 1.79285, 1.62079), ranges=1):
     return bytes(content)
 
 
+def bruker_raw4(scans=1, points=200):
+    scan = bytearray(160 + 24) + bytes(4 * points)
+    struct.pack_into("<i", scan, 88, points)
+    struct.pack_into("<2i", scan, 136, 4, 24)
+    comment = struct.pack("<2i", 10, 40) + bytes(32)
+    return b"RAW4.00".ljust(61, b"\0") + comment + scans * bytes(scan)
+
+
 @pytest.mark.parametrize(
     ("content", "alpha1", "alpha2", "certain"),
     [
@@ -122,6 +130,9 @@ def test_nothing_is_said(content):
         ("1 2\n", 1),
         (zipped(Experiment0__RawData0_xml=BRML, Experiment0__RawData1_xml=BRML), 2),
         (bruker_raw1(ranges=3), 3),
+        (bruker_raw4(), 1),
+        (bruker_raw4(3), 3),
+        (bruker_raw4(3)[:-10], 3),
         ("".join(f"data_{k}\nloop_\n_pd_meas_counts_total\n1\n2\n" for k in "ab"), 2),
     ],
 )

@@ -133,6 +133,8 @@ _CIF_MEASURED = ("_pd_meas_counts_total", "_pd_meas_intensity_total")
 _CIF_PATTERN = (*_CIF_MEASURED, "_pd_proc_intensity_total", "_pd_proc_intensity_net")
 #: Layout of Bruker's RAW: mean, K-alpha-1, K-alpha-2 and K-beta follow each other.
 _RAW1_WAVELENGTHS, _RAW1_RANGES, _RAW1_HEADER, _RAW4_HEADER = 616, 12, 712, 4096
+#: And of RAW4: segments from here on, of a kind and a length; those of these kinds are scans.
+_RAW4_SEGMENTS, _RAW4_SCANS, _RAW4_SCAN_HEADER = 61, (0, 160), 160
 _BETA_RATIO = (0.85, 0.93)  # K-beta over K-alpha-1, of every anode
 #: Smaller numbers are wavelengths in metres.
 _LARGEST_METRES = 1e-8
@@ -161,7 +163,7 @@ def read_header(content: bytes) -> Header:
         return Header(_bruker(content, [_RAW1_WAVELENGTHS]), n_scans)
     if content.startswith(b"RAW4"):
         last = min(_RAW4_HEADER, len(content)) - 32
-        return Header(_bruker(content, range(last + 1)))
+        return Header(_bruker(content, range(last + 1)), _raw4_scans(content))
     text, n_scans = _text(content)
     described = _DATA.sub(r"\1", text)
     found = {what: _first(several, described) for what, several in _COMPILED.items()}
@@ -260,6 +262,20 @@ def _radiation(found: dict[str, str | None]) -> Radiation | None:
         return None
     is_single = found["monochromatic"] or (found["ratio"] and not ratio)
     return said.alone() if is_single else said
+
+
+def _raw4_scans(content: bytes) -> int:
+    """How many scans a RAW4 file holds: the header of each tells how long its data are."""
+    place, n_scans, length = _RAW4_SEGMENTS, 0, _RAW4_SCAN_HEADER
+    while length > 0 and place + _RAW4_SCAN_HEADER <= len(content):
+        kind, length = struct.unpack_from("<2i", content, place)
+        if kind in _RAW4_SCANS:
+            (n_points,) = struct.unpack_from("<i", content, place + 88)
+            point_bytes, drive_bytes = struct.unpack_from("<2i", content, place + 136)
+            length = _RAW4_SCAN_HEADER + drive_bytes + n_points * point_bytes
+            n_scans += 1
+        place += length
+    return max(1, n_scans)
 
 
 def _bruker(content: bytes, places: range | list[int]) -> Radiation | None:
