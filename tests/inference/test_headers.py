@@ -202,9 +202,28 @@ def test_a_raw_file_that_ends_in_its_header_is_refused(size):
         read_header(bruker_raw1()[:size])
 
 
-def test_a_broken_archive_is_refused():
+def broken(record, offset, replacement):
+    """An archive with other bytes at an offset from the signature of one of its records."""
+    content = bytearray(zipped(Data0__MesurementConditions0_xml=RASX))
+    place = content.index(b"PK" + record) + offset
+    content[place : place + len(replacement)] = replacement
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04" + bytes(100),
+        broken(b"\3\4", 100, b"other bytes"),
+        broken(b"\1\2", 8, b"\1"),  # encrypted
+        broken(b"\1\2", 10, b"\x63"),  # packed in an unknown way
+        broken(b"\5\6", 12, b"\xff"),  # a directory longer than it is
+        broken(b"\5\6", 16, b"\xff\xff"),  # and further away
+    ],
+)
+def test_a_broken_archive_is_refused(content):
     with pytest.raises(UserError, match="archive is damaged"):
-        read_header(b"PK\x03\x04" + bytes(100))
+        read_header(content)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import io
 import re
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 from xxact.errors import UserError
@@ -121,6 +122,8 @@ _DATA = re.compile(r"^([\d.,;+\-eE \t\r]+\n)(?:[\d.,;+\-eE \t\r]+\n){20,}", re.M
 _DESCRIPTION = re.compile(r"MesurementConditions\d+\.xml|RawData\d+\.xml|Profile\d+\.txt")
 #: The third column of Rigaku's files.
 _ATTENUATOR = re.compile(r"^[\d.]+[ \t]+[\d.eE+-]+[ \t]+([\d.]+)[ \t\r]*$", re.MULTILINE)
+#: What broken, encrypted and oddly packed archives lead to.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 _PROFILE = re.compile(r"(?:Profile\d+\.txt|RawData\d+\.xml)$")
 _POWDER_AXIS = re.compile(r"(2|two)[ _-]?theta|gonio|coupled|locked|detector", re.IGNORECASE)
 _CIF_TAGS = (
@@ -203,7 +206,7 @@ def _text(content: bytes) -> tuple[str, int]:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 members = archive.namelist()
                 parts = [archive.read(m) for m in members if _DESCRIPTION.search(m)]
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+        except _DAMAGES as error:
             raise UserError(f"the archive is damaged: {error}") from None
         return "\n".join(map(as_text, parts)), sum(bool(_PROFILE.search(m)) for m in members)
     text = as_text(content)
