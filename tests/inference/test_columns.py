@@ -32,7 +32,15 @@ def test_decimal_commas(separator):
 
 @pytest.mark.parametrize(
     "heading",
-    ["# made up\n", "2theta intensity\n", "sample 7\n10\n\n", "'a'\n; b\n", "Angle,Counts\n"],
+    [
+        "# made up\n",
+        "26.11.2020 10.30 1.5 h\n",
+        ". . .\n",
+        "2theta intensity\n",
+        "sample 7\n10\n\n",
+        "'a'\n; b\n",
+        "Angle,Counts\n",
+    ],
 )
 def test_headings_and_comments(heading):
     np.testing.assert_array_equal(read_columns(heading + text())[0], ANGLES)

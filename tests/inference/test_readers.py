@@ -110,6 +110,7 @@ def test_the_users_wavelength_counts_where_the_files_cannot_be(write_xy):
         (b"", "is empty"),
         (bytes(range(256)) * 8, "no format"),
         (b"<xrdMeasurements></xrdMeasurements>", "cannot be read"),
+        (b"<xrdMeasurements>\n<xrdMeasurement><a></\nb></xrdMeasurement>", r"read \(.*\): export"),
         (b"10 5\n", "number of points is 1"),
         (b"a letter to nobody", "no two columns"),
     ],

@@ -29,7 +29,8 @@ _THOUSANDS = {
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _MISSING = re.compile(r"[,;][ \t]*(?=[,;])")
 _ENDS = re.compile(r"^[ \t,;]+|[ \t,;]+$", re.MULTILINE)
-_STEPPED = re.compile(r"\s*([\d.]+)\s+([\d.]+)\s+([\d.]+)(?=\s|$)")
+_POSITIVE = r"(\d+\.?\d*|\.\d+)"
+_STEPPED = re.compile(rf"\s*{_POSITIVE}\s+{_POSITIVE}\s+{_POSITIVE}(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
 #: What a first column is that is no angle.

@@ -137,7 +137,7 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         pattern = geddes.read_bytes(content, name)
     except (ValueError, OSError) as error:
-        raise UserError(f"it cannot be read ({error}): {_EXPORT}") from None
+        raise UserError(f"it cannot be read ({' '.join(str(error).split())}): {_EXPORT}") from None
     return np.asarray(pattern.x, dtype=np.float64), np.asarray(pattern.y, dtype=np.float64)
 
 
