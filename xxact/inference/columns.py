@@ -79,7 +79,7 @@ def _numbers(line: str) -> list[float] | None:
 
 def _separated(text: str, has_decimal_commas: bool) -> str:
     """The text with blanks alone between words; of a whole file at once, which is fast."""
-    if any(mark in text for mark in _MARKS[has_decimal_commas]):
+    if re.search(rf"[{_MARKS[has_decimal_commas]}]\d{{3}}", text):  # several times as fast
         text = _THOUSANDS[has_decimal_commas].sub(lambda found: re.sub(r"\D", "", found[0]), text)
     if has_decimal_commas:
         text = text.replace(",", ".")

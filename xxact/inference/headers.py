@@ -168,7 +168,7 @@ def read_header(content: bytes) -> Header:
         last = min(_RAW4_HEADER, len(content)) - 32
         return Header(_bruker(content, range(last + 1)), _raw4_scans(content))
     text, n_scans = _text(content)
-    described = _DATA.sub(r"\1", text)
+    described = without_data(text)
     found = {what: _first(several, described) for what, several in _COMPILED.items()}
     if found["other"]:
         raise UserError(
@@ -199,6 +199,11 @@ def as_text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
+def without_data(text: str) -> str:
+    """The text without its many lines of numbers: what is looked for line by line is never there."""
+    return _DATA.sub(r"\1", text)
+
+
 def _text(content: bytes) -> tuple[str, int]:
     """The text that describes a measurement, and the number of scans."""
     if content.startswith(b"PK"):
@@ -210,9 +215,9 @@ def _text(content: bytes) -> tuple[str, int]:
             raise UserError(f"the archive is damaged: {error}") from None
         return "\n".join(map(as_text, parts)), sum(bool(_PROFILE.search(m)) for m in members)
     text = as_text(content)
-    if re.search(r"^data_\S", text, re.MULTILINE) and "_pd_" in text:
+    if "_pd_" in text and re.search(r"^data_\S", text, re.MULTILINE):
         return _cif_text(text)
-    return text, max(1, len(_SCANS.findall(text)))
+    return text, max(1, len(_SCANS.findall(without_data(text))))
 
 
 def _cif_text(text: str) -> tuple[str, int]:

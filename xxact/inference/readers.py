@@ -12,7 +12,7 @@ import numpy as np
 
 from xxact.errors import UserError
 from xxact.inference.columns import read_columns
-from xxact.inference.headers import as_text, read_header
+from xxact.inference.headers import as_text, read_header, without_data
 from xxact.inference.measured import Measured, measured_pattern
 from xxact.inference.radiation import Radiation
 
@@ -123,7 +123,7 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"this is no format of patterns that is known: unpack it, or {_EXPORT}")
     text = as_text(content) if is_text else ""
     is_fit2d = name.lower().endswith(".chi") and not text.startswith("#")
-    if is_text and not is_fit2d and not _TEXTS.search(text):
+    if is_text and not is_fit2d and not _TEXTS.search(without_data(text)):
         return read_columns(text)
     if bank := _GSAS_FXY.search(text):
         angles, counts = read_columns(text[bank.end() :])
