@@ -200,7 +200,7 @@ def as_text(content: bytes) -> str:
 
 
 def without_data(text: str) -> str:
-    """The text without its many lines of numbers: what is looked for line by line is never there."""
+    """The text without its many lines of numbers, among which nothing is looked for."""
     return _DATA.sub(r"\1", text)
 
 
