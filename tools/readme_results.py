@@ -24,7 +24,16 @@ TARGETS = {"formation_energy_per_atom": "energy", "crystal_system": "system"}
 ROWS = {
     "CrabNet (composition)": ("table1/crabnet_energy", "table1/crabnet_system", "crabnet"),
     "XRD transformer (pattern)": ("table1/xrd_energy", "table1/xrd_system", "xrd"),
-    "PXRDPIAYN FCN+MLP (both)": ("table3/fcn_mlp_energy_2", "table3/fcn_mlp_system_4", "fcn_mlp"),
+    "PXRDPIAYN FCN+MLP (both), 2 and 4 times the epochs": (
+        "table3/fcn_mlp_energy_2",
+        "table3/fcn_mlp_system_4",
+        "fcn_mlp",
+    ),
+    "the same at XxaCT-NN's epochs": (
+        "table3/fcn_mlp_energy_1",
+        "table3/fcn_mlp_system_1",
+        "fcn_mlp_equal",
+    ),
     "XxaCT-NN, one target (both)": ("table1/xxact_energy", "table1/xxact_system", "xxact_single"),
     "XxaCT-NN, both targets (both)": ("table2/none", "table2/none", "xxact_multi"),
     "random forest (both; not the paper's)": (
