@@ -52,12 +52,13 @@ def figure(root: Path, scale: str, beside: Path | None) -> style.Canvas | None:
     for axis, (target, label) in zip(axes[0], TARGETS.items(), strict=True):
         own = found[found["target"] == target]
         look = {"marker": "o", "markeredgewidth": 0, "errorbar": "sd", "palette": palette}
+        look |= {"hue_order": [*palette], "legend": axis is axes[0, -1]}
         sns.lineplot(own, x="share", y="error", hue=names[own.index], ax=axis, **look)
         axis.set(xscale="log", yscale="log", xlabel="share of the labels (%)", ylabel=label)
         axis.set_xticks(SHARES, [str(share) for share in SHARES])
         axis.minorticks_off()
         style.decades(axis.yaxis, (1, 2, 3, 5, 7))
-        axis.legend(title=None)
+    axes[0, -1].legend(title=None)
     style.note_below(
         canvas,
         f"{style.population(root, found)}, selected on validation; bands: standard deviation over"
