@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import laplace
 
 from xxact.data.targets import CRYSTAL_SYSTEM, Target
@@ -164,7 +165,7 @@ def test_robust_l1_takes_the_place_of_the_squared_error(generator):
     logits = torch.randn(3, 7, generator=generator)
     values = {"band_gap": torch.tensor([0.5, math.nan, 2.0]), "phase": torch.tensor([-1, 4, -1])}
     outputs = {"band_gap": Estimate(mean, log_deviation), "phase": logits}
-    loss = multi_target_loss(outputs, values, torch.tensor([0, 1, 0]), 10.0)
+    loss = multi_target_loss(outputs, values, one_of(torch.tensor([0, 1, 0]), 2), 10.0)
     want = slot_losses(logits[1:2], values["phase"][1:2]).item()
     for i in (0, 2):
         error = abs(mean[i].item() - values["band_gap"][i].item())
@@ -173,6 +174,11 @@ def test_robust_l1_takes_the_place_of_the_squared_error(generator):
     assert loss.item() == pytest.approx(want / 3, rel=1e-5)
     gradients = torch.autograd.grad(loss, (mean, log_deviation))
     assert all(gradient.isfinite().all() and gradient[1] == 0 for gradient in gradients)
+
+
+def one_of(task: torch.Tensor, tasks: int) -> torch.Tensor:
+    """The one task (B,) of each slot, as a mask (B, T)."""
+    return F.one_hot(task, tasks).bool()
 
 
 @pytest.mark.parametrize("weight", [1.0, 10.0])
@@ -196,7 +202,7 @@ def test_multi_target_counts_each_slot_once(generator, weight):
         else:
             row = logits[i].detach().double().numpy()
             total -= row[values["crystal_system"][i]] - np.log(np.exp(row).sum())
-    loss = multi_target_loss(outputs, values, task, weight)
+    loss = multi_target_loss(outputs, values, one_of(task, 2), weight)
     assert loss.item() == pytest.approx(total / 6, rel=1e-5)
     loss.backward()
     assert energy.grad.isfinite().all()
@@ -204,9 +210,22 @@ def test_multi_target_counts_each_slot_once(generator, weight):
     assert logits.grad.ne(0).any(dim=1).tolist() == [False, True, False, True, True, False]
 
 
+def test_slots_of_several_targets_have_the_sum_of_their_losses(generator):
+    energy, logits = torch.randn(3, generator=generator), torch.randn(3, 7, generator=generator)
+    values = {"energy": torch.tensor([0.1, 0.2, math.nan]), "phase": torch.tensor([2, -1, 5])}
+    known = torch.tensor([[True, True], [True, False], [False, True]])
+    want = sum(10 * (energy[i].item() - values["energy"][i].item()) ** 2 for i in (0, 1))
+    for i in (0, 2):
+        row = logits[i].double().numpy()
+        want -= row[values["phase"][i]] - np.log(np.exp(row).sum())
+    loss = multi_target_loss({"energy": energy, "phase": logits}, values, known, 10.0)
+    assert loss.item() == pytest.approx(want / 3, rel=1e-5)
+
+
 def test_multi_target_of_one_task_is_the_plain_loss(generator):
     output, value = torch.randn(2, 5, generator=generator)
-    got = multi_target_loss({"band_gap": output}, {"band_gap": value}, torch.zeros(5).long())
+    own = one_of(torch.zeros(5).long(), 1)
+    got = multi_target_loss({"band_gap": output}, {"band_gap": value}, own)
     torch.testing.assert_close(got, slot_losses(output, value).mean())
 
 

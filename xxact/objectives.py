@@ -130,17 +130,17 @@ def slot_losses(output: Tensor | Estimate, value: Tensor, regression_weight: flo
 def multi_target_loss(
     outputs: Mapping[str, Tensor | Estimate],
     values: Mapping[str, Tensor],
-    task: Tensor,
+    trained_on: Tensor,
     regression_weight: float = 1.0,
 ) -> Tensor:
-    """Mean over the slots of a batch of each slot's own task's loss, as `slot_losses` gives it.
+    """Mean over the slots of a batch of the losses of each slot's own targets, each as
+    `slot_losses` gives it.
 
-    `task` (B,) indexes `outputs` in their order. What `values` holds for a slot of another task
-    (NaN and -1 included) plays no part.
+    `trained_on` (B, T) bool: the targets of a slot, in the order of `outputs`. What `values` holds
+    for others (NaN and -1 included) plays no part.
     """
-    total = torch.zeros(len(task), device=task.device)
-    for i, (name, output) in enumerate(outputs.items()):
-        own = task == i  # (B,)
+    total = torch.zeros(len(trained_on), device=trained_on.device)
+    for (name, output), own in zip(outputs.items(), trained_on.unbind(dim=1), strict=True):
         value = torch.where(own, values[name], torch.zeros_like(values[name]))
         total = total + torch.where(own, slot_losses(output, value, regression_weight), 0.0)
     return total.mean()

@@ -97,7 +97,7 @@ def gradients_of(model, batch, objective) -> set[str]:
             "formation_energy_per_atom": torch.randn(6),
             "crystal_system": torch.arange(6),
         }
-        loss = multi_target_loss(model(batch), values, torch.arange(6) % 2)
+        loss = multi_target_loss(model(batch), values, torch.eye(2).bool()[torch.arange(6) % 2])
     else:
         mask = draw_mask(torch.Generator().manual_seed(0), 6, model.n_windows)
         loss = pretraining_loss(model, batch, objective, mask)["loss"]

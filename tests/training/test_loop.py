@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from xxact.errors import UserError
+from xxact.objectives import slot_losses
 from xxact.training import loop
 from xxact.training.loop import Training, evaluation_steps, training_rows
 from xxact.training.signals import Stopped
@@ -197,6 +198,25 @@ def test_equal_steps_are_those_of_the_whole_training_part(make_spec, tiny_store,
     assert len(equal.train_rows) == len(fraction.train_rows) < 0.6 * len(whole.train_rows)
     rows = {row for step in range(equal.total) for row in equal.sampler.batch(step).rows}
     assert rows == set(equal.train_rows)
+
+
+def test_samples_trained_on_all_targets_together_are_drawn_once(make_spec, tiny_store, tmp_path):
+    apart = Training(make_spec(dropout=0), tiny_store, tmp_path / "apart", seed=0)
+    spec = make_spec(dropout=0, together=True)
+    training = Training(spec, tiny_store, tmp_path / "together", seed=0)
+    one, other = (task.rows_by_task for task in (apart.task, training.task))
+    np.testing.assert_array_equal(other[0], np.union1d(*one))
+    assert training.sampler.slots_per_epoch == len(other[0]) < apart.sampler.slots_per_epoch
+    # Some of the samples have no energy: theirs is the loss of the crystal system alone.
+    slots, model = training.sampler.batch(0), training.model
+    outputs = model(training.task.data.gather(slots.rows))
+    want = 0.0
+    for name in spec.targets:
+        values = training.task.values[name][torch.from_numpy(slots.rows)]
+        known = torch.from_numpy(np.isin(slots.rows, one[spec.targets.index(name)]))
+        losses = slot_losses(outputs[name][known], values[known], spec.regression_weight)
+        want += losses.sum().item() / len(slots.rows)
+    assert training._step(0).item() == pytest.approx(want, rel=1e-5)
 
 
 def test_each_seed_trains_on_a_nested_subset_of_its_own(tiny_store):

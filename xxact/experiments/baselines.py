@@ -73,6 +73,7 @@ class BaselineSpec(Spec):
     model: Constant | Forest | Kriging = Field(discriminator="kind")
     objective: Literal["supervised"] = "supervised"
     targets: tuple[str] = Field(min_length=1, max_length=1)
+    together: Literal[False] = False
     init: str | None = Field(None, validate_default=True)
     transfer: Literal[False] = False
     train_fraction: float = Field(1.0, gt=0, le=1)

@@ -61,7 +61,8 @@ def estimate(run: Run) -> Estimate:
     # Names are those of places, so that what differs in nothing else is counted once.
     targets = tuple(Target(str(place), classes=classes) for place, classes in enumerate(heads))
     case = spec.model, spec.objective, targets
-    slots = max(1, len(spec.targets)) * samples["train"]
+    draws = 1 if spec.together else max(1, len(spec.targets))
+    slots = draws * samples["train"]
     batch = min(spec.batch_size, int(slots * spec.train_fraction))
     epoch = slots if spec.equal_steps else slots * spec.train_fraction
     steps = max(1, round(spec.epochs * (epoch // batch)))

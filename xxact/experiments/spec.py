@@ -69,6 +69,7 @@ class Row(Spec):
     change: dict[str, Any] = Field(default_factory=dict)
     objective: Objective = "supervised"
     targets: tuple[str, ...] = ()
+    together: bool = False
     init: str | None = Field(None, pattern=r"^\w+/\w+$")
     transfer: bool = False
     train_fraction: float = Field(1.0, gt=0, le=1)

@@ -53,7 +53,8 @@ class RunSpec(Spec):
     """One training: model, objective, what it starts from, and for how long.
 
     `init` names the run whose weights it starts from. `transfer` freezes everything but the heads.
-    `epochs` counts passes over the training split; an epoch of T targets is T draws per example.
+    `epochs` counts passes over the training split; an epoch of T targets is T draws per example,
+    as each draw is trained on one of them, or with `together` one draw, trained on all.
     With `equal_steps` a run on a fraction of the training split takes the steps that it would take
     on the whole of it.
     `evaluations` are evenly spaced over the run; 5, 15 and 25 % fall on one when it is a multiple
@@ -72,6 +73,7 @@ class RunSpec(Spec):
     model: ModelSpec
     objective: Objective = "supervised"
     targets: tuple[str, ...] = ()
+    together: bool = False
     init: str | None = None
     transfer: bool = False
     train_fraction: float = Field(1.0, gt=0, le=1)
@@ -100,6 +102,8 @@ class RunSpec(Spec):
             raise ValueError("a supervised run needs at least one target")
         if not self.supervised and self.targets:
             raise ValueError(f"a run with objective '{self.objective}' takes no targets")
+        if self.together and len(self.targets) < 2:
+            raise ValueError("'together' is of several targets")
         if not self.supervised and not self.model.bimodal:
             raise ValueError(
                 f"objective '{self.objective}' needs a model that fuses composition and pattern by"

@@ -52,7 +52,8 @@ def targets_of(spec: RunSpec, store: Store) -> list[Target]:
 
 
 class Supervised:
-    """Regression on standardised targets and classification, one task per slot of a batch.
+    """Regression on standardised targets and classification, one task per slot of a batch, or
+    `together` all targets of which its sample has a value.
 
     `standard` holds mean and standard deviation of each regression target; without it they are
     those of `train_rows`.
@@ -73,21 +74,30 @@ class Supervised:
         self.targets = targets_of(spec, store)
         self.standard: dict[str, tuple[float, float]] = dict(standard or {})
         self.values: dict[str, Tensor] = {}  # name -> (N,) on the device, standardised
-        self.rows_by_task: list[np.ndarray] = []
-        for target in self.targets:
+        self.rows_by_task = [self._rows_to_train_on(target, train_rows) for target in self.targets]
+        for target, rows in zip(self.targets, self.rows_by_task, strict=True):
             values = store.values(target.name)
-            self.rows_by_task.append(train_rows[target.known(values[train_rows])])
-            if not len(self.rows_by_task[-1]):
-                raise UserError(
-                    f"{store.path} has no example with a value of '{target.name}' to train on"
-                )
             if not target.is_class:
                 if target.name not in self.standard:
-                    known = values[self.rows_by_task[-1]].astype(np.float64)
-                    self.standard[target.name] = (float(known.mean()), float(known.std()) or 1.0)
+                    own = values[rows].astype(np.float64)
+                    self.standard[target.name] = (float(own.mean()), float(own.std()) or 1.0)
                 mean, std = self.standard[target.name]
                 values = ((values - mean) / std).astype(np.float32)
             self.values[target.name] = torch.from_numpy(values).to(data.device)
+        self._known: Tensor | None = None  # (N, T) bool, where a slot is of all its targets
+        if spec.together:
+            known = [target.known(store.values(target.name)) for target in self.targets]
+            self._known = torch.from_numpy(np.stack(known, axis=1)).to(data.device)
+            self.rows_by_task = [np.unique(np.concatenate(self.rows_by_task))]
+
+    def _rows_to_train_on(self, target: Target, train_rows: np.ndarray) -> np.ndarray:
+        """Those of `train_rows` that have a value of `target`; `UserError` if none has."""
+        rows = train_rows[target.known(self.store.values(target.name)[train_rows])]
+        if not len(rows):
+            raise UserError(
+                f"{self.store.path} has no example with a value of '{target.name}' to train on"
+            )
+        return rows
 
     def losses(
         self,
@@ -99,7 +109,7 @@ class Supervised:
     ) -> Iterator[Callable[[], Tensor]]:
         """For each of `micro_batches` of a batch, what computes its share of the loss.
 
-        The loss is the mean over all slots of each slot's own task's loss.
+        The loss is the mean over all slots of the losses of each slot's own targets.
         """
         measurements = Measurements(self.degraded, engine.model, seed, len(slots.rows))
         for micro_batch in micro_batches:
@@ -133,11 +143,16 @@ class Supervised:
         micro_batch.seed_dropout(seed)
         own = slots.rows[micro_batch.slots]
         rows = to_device(own, self.data.device)  # (B,)
-        tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
+        if self._known is None:
+            tasks = to_device(slots.tasks[micro_batch.slots], self.data.device)  # (B,)
+            every = torch.arange(len(self.targets), device=self.data.device)
+            trained_on = tasks[:, None] == every  # (B, T)
+        else:
+            trained_on = self._known[rows]  # (B, T)
         features = self._features(model, own, degrade=measurements.of(micro_batch.slots))
         outputs = {target.name: self._output(model, features, target) for target in self.targets}
         values = {target.name: self.values[target.name][rows] for target in self.targets}
-        loss = objectives.multi_target_loss(outputs, values, tasks, self.regression_weight)
+        loss = objectives.multi_target_loss(outputs, values, trained_on, self.regression_weight)
         return loss * (len(micro_batch) / len(slots.rows))
 
     def _output(self, model: nn.Module, features: Any, target: Target) -> Tensor | Estimate:
