@@ -20,9 +20,11 @@ from xxact.training.readings import EARLY
 
 OPEN_MODELS = ("energy", "system", "both", "xrd_system")
 OPEN_MODELS += ("energy_kriged", "closed_energy_kriged")
+OPEN_MODELS += ("system_grouped", "closed_system_grouped")
 OPEN_CHANGES = (
     *("closed_tokens_34", "closed_tokens_85", "raw", "patches", "log_d", "tokens_34", "mean"),
     *("transformer", "swapped", "concatenate", "sum", "width_32", "width_128", "width_192"),
+    *("together", "together_grouped"),
 )
 OPEN_GROUPS = ("xxact", "conv", "joint", "fcn_mlp", "xrd", "xrd_conv", "fcn")
 OPEN_PRETRAININGS = (

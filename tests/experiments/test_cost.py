@@ -222,6 +222,16 @@ def test_a_run_takes_what_its_steps_take():
     assert part.gpu_hours == pytest.approx(whole.gpu_hours / 4.5, rel=0.15)
 
 
+def test_targets_trained_on_together_take_the_steps_of_one():
+    runs = ["open/system", "open/system_grouped", "open/both", "open/together"]
+    one, grouped, drawn, together = (
+        cost.estimate(run)
+        for run in suite.plan(runs, "paper", [0], Path("runs"), Path("no_such_store"))
+    )
+    assert grouped.steps == one.steps
+    assert together.steps == drawn.steps  # in twice the epochs
+
+
 def test_checkpointing_takes_a_forward_pass_more_and_less_memory():
     (run,) = suite.plan(["table2/none"], "paper", [0], Path("runs"), Path("no_such_store"))
 

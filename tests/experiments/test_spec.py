@@ -247,6 +247,9 @@ def test_impossible_combinations_are_named(tmp_path):
     row = read_row(tmp_path, ROW.replace("supervised", "mxm"))
     with pytest.raises(UserError, match="takes no targets"):
         resolve(row, suite.load_scale("mini"), "row.yaml")
+    row = read_row(tmp_path, ROW + "together: true\n")
+    with pytest.raises(UserError, match="'together' is of several targets"):
+        resolve(row, suite.load_scale("mini"), "row.yaml")
     row = read_row(tmp_path, ROW + "transfer: true\n")
     with pytest.raises(UserError, match="'init'"):
         resolve(row, suite.load_scale("mini"), "row.yaml")
