@@ -121,17 +121,6 @@ def test_what_is_no_pattern(content, message, tmp_path):
         read_pattern(tmp_path / "x.xy")
 
 
-def test_records_of_gsas_filled_up_with_blanks(tmp_path):
-    angles = 10 + 0.02 * np.arange(123)
-    counts = 100 + np.arange(123) % 7
-    fields = [f" 1{c:6d}" for c in counts]
-    lines = ["".join(fields[k : k + 10]).ljust(80) for k in range(0, 123, 10)]
-    (tmp_path / "x.gsa").write_text("t\nBANK 1 123 13 CONST 1000 2 0 0 STD\n" + "\n".join(lines))
-    found = read_pattern(tmp_path / "x.gsa")
-    np.testing.assert_allclose(found.two_theta_deg, angles)
-    np.testing.assert_array_equal(found.counts, counts)
-
-
 def bruker_raw1(scan, angles, counts):
     """A RAW1.01 of one range, whose scan has a code: 0 coupled, 3 rocking, 130 linear detector."""
     content = bytearray(712 + 304)
@@ -155,17 +144,6 @@ def test_bruker_raw_of_either_detector(scan, tmp_path):
     (tmp_path / "x.raw").write_bytes(bruker_raw1(3, angles, counts))
     with pytest.raises(UserError, match="cannot be read"):
         read_pattern(tmp_path / "x.raw")
-
-
-def test_gsas_with_pairs_of_angle_and_counts(tmp_path):
-    angles = 10 + 0.02 * np.arange(200)
-    counts = 100.5 + np.arange(200) % 7
-    rows = [f"{100 * a:12.3f}{c:12.2f}".ljust(80) for a, c in zip(angles, counts, strict=True)]
-    bank = "BANK 1 200 200 CONST 1000.0 2.0 0 0 FXY"
-    (tmp_path / "x.gsa").write_text("\n".join(["title 1 2", bank, *rows]))
-    found = read_pattern(tmp_path / "x.gsa")
-    np.testing.assert_allclose(found.two_theta_deg, angles)
-    np.testing.assert_array_equal(found.counts, counts)
 
 
 def test_packed_files(write_xy, tmp_path):
