@@ -1,5 +1,6 @@
 """Real files of every format, against what is known of them; and files that are none."""
 
+import bz2
 import gzip
 import struct
 
@@ -146,10 +147,11 @@ def test_bruker_raw_of_either_detector(scan, tmp_path):
         read_pattern(tmp_path / "x.raw")
 
 
-def test_packed_files(write_xy, tmp_path):
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+def test_packed_files(suffix, pack, write_xy, tmp_path):
     plain = write_xy(heading="# wavelength = 0.7093\n")
-    packed = tmp_path / "packed.xy.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    packed = tmp_path / f"packed.xy.{suffix}"
+    packed.write_bytes(pack(plain.read_bytes()))
     one, other = read_pattern(plain), read_pattern(packed)
     np.testing.assert_array_equal(one.counts, other.counts)
     assert one.radiation == other.radiation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import re
@@ -23,7 +24,9 @@ _BYTES = (b"PK\x03\x04", b"RAW1.01", b"RAW4")
 _TEXTS = re.compile(
     r"<xrdMeasurement|^\*RAS_|^_FILEVERSION|^_(?:2THETA)?(?:COUNTS|CPS)\b|^BANK +\d|^data_\S", re.M
 )
-_GZIP = b"\x1f\x8b"
+#: How packed files begin, and what unpacks them; the suffixes that they add to another.
+_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_PACKED_SUFFIX = re.compile(r"\.(?:gz|bz2)$")
 #: Where a RAW1.01 has the code of its scan: that of a linear detector swept over 2-theta, to which
 #: each point of the pattern is one of a coupled scan.
 _RAW1_SCAN = slice(908, 912)
@@ -45,7 +48,8 @@ _AGREE = 2e-3
 def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measured:
     """The pattern in a file: columns of text, GSAS, UXD, RAW and brml of Bruker and Siemens, ras,
     rasx and text of Rigaku, xrdml, RD and UDF of Philips, RAW of Stoe, chi of FIT2D, pdCIF, CPI,
-    MDI, and texts of start, step and counts (FullProf, DBWS, XDD, MAUD); also packed with gzip.
+    MDI, and texts of start, step and counts (FullProf, DBWS, XDD, MAUD); also packed by gzip
+    or bzip2.
 
     `radiation` is the user's word, which counts more than the file's. Raises `UserError`, with
     the path, for a file that is not one scan of X-rays over 2-theta.
@@ -66,10 +70,8 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
             raise UserError(
                 f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
             )
-        if scan:
-            angles, counts = scan.angles, scan.counts
-        else:
-            angles, counts = _points(content, path.name.removesuffix(".gz"))
+        name = _PACKED_SUFFIX.sub("", path.name)
+        angles, counts = (scan.angles, scan.counts) if scan else _points(content, name)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
@@ -101,19 +103,22 @@ def find_patterns(paths: list[Path]) -> list[Path]:
 
 def _could_be_one(path: Path) -> bool:
     is_hidden = path.name.startswith(".")
-    suffix = Path(path.name.removesuffix(".gz")).suffix[1:].lower()
+    suffix = Path(_PACKED_SUFFIX.sub("", path.name)).suffix[1:].lower()
     return suffix in SUFFIXES and not is_hidden and not path.is_dir()
 
 
 def _content(path: Path) -> bytes:
     """The bytes of a file, unpacked where they are packed."""
     content = path.read_bytes()
-    if not content.startswith(_GZIP):
+    unpack = next(
+        (opened for begins, opened in _PACKED.items() if content.startswith(begins)), None
+    )
+    if unpack is None:
         return content
     try:
-        with gzip.open(path) as stream:
+        with unpack(path) as stream:
             content = stream.read(LARGEST_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise UserError(f"the archive is damaged: {error}") from None
     if len(content) > LARGEST_BYTES:
         raise UserError(f"unpacked it has more than {LARGEST_BYTES / 1e6:.0f} MB")
