@@ -70,8 +70,7 @@ def read_pattern(path: Path | str, radiation: Radiation | None = None) -> Measur
             raise UserError(
                 f"it holds {header.n_scans} scans, and one is read: export each to a file alone"
             )
-        name = _PACKED_SUFFIX.sub("", path.name)
-        angles, counts = (scan.angles, scan.counts) if scan else _points(content, name)
+        angles, counts = (scan.angles, scan.counts) if scan else _points(content, path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if radiation and header.radiation and not _agree(radiation, header.radiation):
@@ -103,8 +102,12 @@ def find_patterns(paths: list[Path]) -> list[Path]:
 
 def _could_be_one(path: Path) -> bool:
     is_hidden = path.name.startswith(".")
-    suffix = Path(_PACKED_SUFFIX.sub("", path.name)).suffix[1:].lower()
-    return suffix in SUFFIXES and not is_hidden and not path.is_dir()
+    return _suffix(path) in SUFFIXES and not is_hidden and not path.is_dir()
+
+
+def _suffix(path: Path) -> str:
+    """What the name of a file ends with, but for what packing adds."""
+    return Path(_PACKED_SUFFIX.sub("", path.name)).suffix[1:].lower()
 
 
 def _content(path: Path) -> bytes:
@@ -132,7 +135,7 @@ def _laid_out(content: bytes) -> Scan | None:
     return read_binary(content) or read_text(as_text(content))
 
 
-def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _points(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Angles and counts in the order of the file."""
     if not content.strip():
         raise UserError("the file is empty")
@@ -140,7 +143,7 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     if is_text and b"\0" in content and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(f"this is no format of patterns that is known: unpack it, or {_EXPORT}")
     text = as_text(content) if is_text else ""
-    is_fit2d = name.lower().endswith(".chi") and not text.startswith("#")
+    is_fit2d = _suffix(path) == "chi" and not text.startswith("#")
     if is_text and not is_fit2d and not _TEXTS.search(without_data(text)):
         return read_columns(text)
     import geddes
@@ -148,7 +151,7 @@ def _points(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     if content.startswith(b"RAW1.01") and content[_RAW1_SCAN] == _SWEPT:  # unknown to it
         content = content[: _RAW1_SCAN.start] + _COUPLED + content[_RAW1_SCAN.stop :]
     try:
-        pattern = geddes.read_bytes(content, name)
+        pattern = geddes.read_bytes(content, f"pattern.{_suffix(path)}")
     except (ValueError, OSError) as error:
         raise UserError(f"it cannot be read ({' '.join(str(error).split())}): {_EXPORT}") from None
     return np.asarray(pattern.x, dtype=np.float64), np.asarray(pattern.y, dtype=np.float64)
