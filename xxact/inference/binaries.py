@@ -1,9 +1,10 @@
 """Patterns as bytes that `geddes` does not read: fields at fixed places, then the counts.
 
 Read are Siemens RAW of versions 1 ("RAW ") and 2 ("RAW2"), RAW of Stoe WinXPOW and RD of Philips.
-Places of the fields: xylib (bruker_raw.cpp, philips_raw.cpp) and DASH (LoadRAWFiles.f90,
-PolyLoadFiles.f90), each checked on a real file by its length, its ranges of angles and counts, or
-the lines of its phase. All numbers are little-endian.
+Places of the fields: xylib (bruker_raw.cpp, philips_raw.cpp), DASH (LoadRAWFiles.f90,
+PolyLoadFiles.f90) and PyXRD (rd_parser.py), which agree. Real files of all but version 5 of RD and
+the short counts of Stoe confirm them: by their lengths, by the lowest and highest count that their
+headers say, by the lines of zincite. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SIEMENS2_RANGES = 256
 _SIEMENS2_RANGE = _layout(
     n_bytes=("<u2", 0), n_points=("<u2", 2), step=("<f4", 12), start=("<f4", 16)
 )
-#: Of records: that of the range's header is counted from 1, and those of counts follow it.
+#: In records of so many bytes: the one of a range's header, counted from 1, is before its counts.
 _STOE = _layout(
     alpha1=("<f4", 322), alpha2=("<f4", 326), n_ranges=("<u2", 378), record=("<u2", 480)
 )
