@@ -109,14 +109,6 @@ def test_a_column_that_only_falls_is_no_counts():
     np.testing.assert_array_equal(read_columns(text(" ", zeros))[1], 0)
 
 
-@pytest.mark.parametrize("title", ["", "  LaB6 at 300 K"])
-def test_start_step_and_end(title):
-    lines = [" ".join(map(str, COUNTS[k : k + 10])) for k in range(0, 120, 10)]
-    angles, counts = read_columns(f"10.0 0.1 21.9{title}\n" + "\n".join(lines))
-    np.testing.assert_allclose(angles, ANGLES)
-    np.testing.assert_array_equal(counts, COUNTS)
-
-
 def test_a_line_that_is_no_data_is_named():
     lines = text().splitlines()
     lines[50] = "15.0 abc"

@@ -1,5 +1,6 @@
 """Real files of every format, against what is known of them; and files that are none."""
 
+import bz2
 import gzip
 import struct
 
@@ -121,17 +122,6 @@ def test_what_is_no_pattern(content, message, tmp_path):
         read_pattern(tmp_path / "x.xy")
 
 
-def test_records_of_gsas_filled_up_with_blanks(tmp_path):
-    angles = 10 + 0.02 * np.arange(123)
-    counts = 100 + np.arange(123) % 7
-    fields = [f" 1{c:6d}" for c in counts]
-    lines = ["".join(fields[k : k + 10]).ljust(80) for k in range(0, 123, 10)]
-    (tmp_path / "x.gsa").write_text("t\nBANK 1 123 13 CONST 1000 2 0 0 STD\n" + "\n".join(lines))
-    found = read_pattern(tmp_path / "x.gsa")
-    np.testing.assert_allclose(found.two_theta_deg, angles)
-    np.testing.assert_array_equal(found.counts, counts)
-
-
 def bruker_raw1(scan, angles, counts):
     """A RAW1.01 of one range, whose scan has a code: 0 coupled, 3 rocking, 130 linear detector."""
     content = bytearray(712 + 304)
@@ -157,21 +147,11 @@ def test_bruker_raw_of_either_detector(scan, tmp_path):
         read_pattern(tmp_path / "x.raw")
 
 
-def test_gsas_with_pairs_of_angle_and_counts(tmp_path):
-    angles = 10 + 0.02 * np.arange(200)
-    counts = 100.5 + np.arange(200) % 7
-    rows = [f"{100 * a:12.3f}{c:12.2f}".ljust(80) for a, c in zip(angles, counts, strict=True)]
-    bank = "BANK 1 200 200 CONST 1000.0 2.0 0 0 FXY"
-    (tmp_path / "x.gsa").write_text("\n".join(["title 1 2", bank, *rows]))
-    found = read_pattern(tmp_path / "x.gsa")
-    np.testing.assert_allclose(found.two_theta_deg, angles)
-    np.testing.assert_array_equal(found.counts, counts)
-
-
-def test_packed_files(write_xy, tmp_path):
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+def test_packed_files(suffix, pack, write_xy, tmp_path):
     plain = write_xy(heading="# wavelength = 0.7093\n")
-    packed = tmp_path / "packed.xy.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    packed = tmp_path / f"packed.xy.{suffix}"
+    packed.write_bytes(pack(plain.read_bytes()))
     one, other = read_pattern(plain), read_pattern(packed)
     np.testing.assert_array_equal(one.counts, other.counts)
     assert one.radiation == other.radiation

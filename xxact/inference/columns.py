@@ -29,8 +29,6 @@ _THOUSANDS = {
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _MISSING = re.compile(r"[,;][ \t]*(?=[,;])")
 _ENDS = re.compile(r"^[ \t,;]+|[ \t,;]+$", re.MULTILINE)
-_POSITIVE = r"(\d+\.?\d*|\.\d+)"
-_STEPPED = re.compile(rf"\s*{_POSITIVE}\s+{_POSITIVE}\s+{_POSITIVE}(?=\s|$)")
 _ANGLE = re.compile(r"2 ?-?_?(theta|th\b|θ)|two.?theta|angle|pos|tth", re.IGNORECASE)
 _COUNTS = re.compile(r"int|count|cps|obs|signal|^[iy]$", re.IGNORECASE)
 #: What a first column is that is no angle.
@@ -48,9 +46,6 @@ def read_columns(text: str) -> tuple[np.ndarray, np.ndarray]:
         if _n_wide(others) >= _n_wide(rows):
             has_decimal_commas, rows = True, others
     lines = text.splitlines()
-    stepped = _stepped(lines, rows)
-    if stepped is not None:
-        return stepped
     start = _start(rows)
     width = len(rows[start])
     data = [k for k in range(start, len(rows)) if rows[k] and len(rows[k]) == width]
@@ -101,22 +96,6 @@ def _start(rows: list[list[float] | None]) -> int:
 def _n_wide(rows: list[list[float] | None]) -> int:
     """How many lines hold two numbers or more."""
     return sum(row is not None and len(row) >= 2 for row in rows)
-
-
-def _stepped(
-    lines: list[str], rows: list[list[float] | None]
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of the form of FullProf and DBWS: a line of start, step and end, then counts alone."""
-    filled = (k for k, row in enumerate(rows) if row or _STEPPED.match(lines[k]))
-    first = next(filled, None)
-    if first is None or not (found := _STEPPED.match(lines[first])):
-        return None
-    start, step, end = map(float, found.groups())
-    if not 0 < step < end - start:
-        return None
-    counts = np.array([number for row in rows[first + 1 :] for number in row or ()])
-    angles = start + step * np.arange(round((end - start) / step) + 1)
-    return (angles, counts) if len(angles) == len(counts) else None
 
 
 def _which(table: np.ndarray, headings: list[str], has_decimal_commas: bool) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 
 from xxact.errors import UserError
+from xxact.inference.binaries import BEGINNINGS
 from xxact.inference.radiation import (
     ANODES,
     LONGEST_ANGSTROM,
@@ -45,6 +46,7 @@ _EXPRESSIONS = {
         rf"<WavelengthKalpha1>{_NUMBER}",  # rasx
         rf"<WaveLengthAlpha1\b[^>]*Value={_NUMBER}",  # brml
         rf"^_?WL1={_NUMBER}",  # uxd and txt of Bruker
+        rf"^LabdaAlpha1,{_NUMBER}",  # udf of Philips
         _K_ALPHA.format(1),  # csv of PANalytical, txt of Rigaku
     ),
     "alpha2": (
@@ -53,6 +55,7 @@ _EXPRESSIONS = {
         rf"<WavelengthKalpha2>{_NUMBER}",
         rf"<WaveLengthAlpha2\b[^>]*Value={_NUMBER}",
         rf"^_?WL2={_NUMBER}",
+        rf"^LabdaAlpha2,{_NUMBER}",
         _K_ALPHA.format(2),
         rf"^_diffrn_radiation_wavelength \S+ {_NUMBER}",  # cif, two lines
     ),
@@ -60,6 +63,7 @@ _EXPRESSIONS = {
         rf"<ratioKAlpha2KAlpha1[^>]*>{_NUMBER}",
         rf"<WaveLengthRatio\b[^>]*Value={_NUMBER}",
         rf"^_WLRATIO={_NUMBER}",
+        rf"^RatioAlpha21,{_NUMBER}",
         rf"Ratio K-?Alpha-?2/K-?Alpha-?1[\s,;:=]*{_NUMBER}",
     ),
     "wavelength": (
@@ -93,6 +97,7 @@ _EXPRESSIONS = {
         r"<ScanInformation>\s*<AxisName>([^<]+)",
         r"<ScanInformation\b[^>]*ScanName=\"([^\"]+)",
         r"^_DRIVE='?([^'\n]+)",
+        r"^\*SCAN_AXIS\s*=\s*(\S[^\n]*)",  # text of Rigaku
         r"Scantype: *\"([^\"]+)",  # xy of Bruker
         r"^Scan axis *[,;:] *([^\n,;]+)",  # csv of PANalytical
     ),
@@ -103,6 +108,7 @@ _EXPRESSIONS = {
         r"^BANK .*\b(SLOG|TIME_MAP|RALF|LOG6|LPSD)\b",
         r"^_pd_\w+_(time_of_flight|energy_\w+)\b",
         r"^[^\d\n].*\b(time[ -]of[ -]flight|EDXRD)\b",
+        r"^[#;!].*\b((?:kinetic|binding) energy)\b",  # of photoelectrons
         r"^[^\d\n<*]*\b(energy[ _]*[\[(]? *keV\b)(?!.*\d)",  # a column, no value
         rf"{_NAMES}(\bq[ _]*[\[(/]? *(?:1/|inverse|(?:a|å|nm) *(?:\^|\*\*)?-?[1⁻]))",
         rf"{_NAMES}(inverse (?:nano|ang)\w*)",
@@ -114,7 +120,9 @@ _COMPILED = {
     for what, several in _EXPRESSIONS.items()
 }
 #: Each is there once a scan.
-_SCANS = re.compile(r"<scan\b|^\*RAS_INT_START|^BANK +\d|^_2?(?:THETA)?(?:COUNTS|CPS)\b", re.M)
+_SCANS = re.compile(
+    r"<scan\b|^\*RAS_INT_START|^\*BEGIN\b|^BANK +\d|^_2?(?:THETA)?(?:COUNTS(?:TIME)?|CPS)\b", re.M
+)
 #: Many lines of numbers are data, which say nothing and would be searched many times. The first may
 #: be a value whose name is on the line above.
 _DATA = re.compile(r"^([\d.,;+\-eE \t\r]+\n)(?:[\d.,;+\-eE \t\r]+\n){20,}", re.MULTILINE)
@@ -157,8 +165,11 @@ class Header:
     complaint: str = ""
 
 
-def read_header(content: bytes) -> Header:
-    """The header of a file. `UserError` if it says that this is no X-ray powder scan."""
+def read_header(content: bytes, said: dict[str, str] | None = None) -> Header:
+    """The header of a file. `UserError` if it says that this is no X-ray powder scan.
+
+    said: what is known of its radiation already, by the names of the expressions.
+    """
     if content.startswith(b"RAW1.01"):
         if len(content) < _RAW1_HEADER:
             raise UserError("the file ends within its header")
@@ -170,6 +181,7 @@ def read_header(content: bytes) -> Header:
     text, n_scans = _text(content)
     described = without_data(text)
     found = {what: _first(several, described) for what, several in _COMPILED.items()}
+    found |= said or {}
     if found["other"]:
         raise UserError(
             f"this is no angle-dispersive X-ray pattern ('{found['other']}'): the models know X-ray"
@@ -190,13 +202,15 @@ def read_header(content: bytes) -> Header:
 
 
 def as_text(content: bytes) -> str:
-    """Bytes of a text file as text, whatever its encoding."""
+    """Bytes of a text file as text, whatever its encoding and ends of lines."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+        text = content.decode("utf-16", "replace")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def without_data(text: str) -> str:
@@ -206,6 +220,8 @@ def without_data(text: str) -> str:
 
 def _text(content: bytes) -> tuple[str, int]:
     """The text that describes a measurement, and the number of scans."""
+    if content.startswith(BEGINNINGS):
+        return "", 1
     if content.startswith(b"PK"):
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
