@@ -2,9 +2,10 @@
 
 Read are Siemens RAW of versions 1 ("RAW ") and 2 ("RAW2"), RAW of Stoe WinXPOW and RD of Philips.
 Places of the fields: xylib (bruker_raw.cpp, philips_raw.cpp), DASH (LoadRAWFiles.f90,
-PolyLoadFiles.f90) and PyXRD (rd_parser.py), which agree. Real files of all but version 5 of RD and
-the short counts of Stoe confirm them: by their lengths, by the lowest and highest count that their
-headers say, by the lines of zincite. All numbers are little-endian.
+PolyLoadFiles.f90) and PyXRD (rd_parser.py); DASH alone takes the counts of a continuous RD for those
+of the middles of its steps. Real files of all but version 5 of RD and the short counts of Stoe
+confirm them: by their lengths, by the lowest and highest count that their headers say, by the lines
+of zincite. All numbers are little-endian.
 """
 
 from __future__ import annotations
