@@ -33,11 +33,12 @@ def test_the_stand_in_does_refuse():
         torch.ones(2, device=META).sum().item()
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(
     "kind", ["xxact_nn", "crabnet", "xrd_transformer", "fcn", "fcn_mlp", "xxact_conv"]
 )
-def test_supervised_training(kind, make_spec, tiny_store):
-    spec = make_spec(kind)
+def test_supervised_training(kind, together, make_spec, tiny_store):
+    spec = make_spec(kind, together=together)
     task = Supervised(spec, tiny_store, DeviceStore(tiny_store, META), tiny_store.indices("train"))
     model = build_model(spec.model, task.targets).to(META).train()
     slots = Slots(ROWS, ROWS % 2)

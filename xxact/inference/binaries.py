@@ -2,7 +2,7 @@
 
 Read are Siemens RAW of versions 1 ("RAW ") and 2 ("RAW2"), RAW of Stoe WinXPOW and RD of Philips.
 Places of the fields: xylib (bruker_raw.cpp, philips_raw.cpp), DASH (LoadRAWFiles.f90,
-PolyLoadFiles.f90) and PyXRD (rd_parser.py); DASH alone takes the counts of a continuous RD for those
+PolyLoadFiles.f90) and PyXRD (rd_parser.py); of DASH alone is that the counts of a continuous RD are
 of the middles of its steps. Real files of all but version 5 of RD and the short counts of Stoe
 confirm them: by their lengths, by the lowest and highest count that their headers say, by the lines
 of zincite. All numbers are little-endian.
