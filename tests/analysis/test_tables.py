@@ -236,6 +236,17 @@ def test_rows_that_did_not_run_are_a_note_of_the_open_division_beyond_the_home_s
     assert tables.without_absent(table, both) is table
 
 
+def test_a_row_that_ran_in_part_is_shown_without_the_columns_that_did_not():
+    runs = {"open/scratch_10", "open/masked_10", "open/masked_30"}
+    table = tables.without_absent(tables.table("open"), runs)
+    for section in table.sections:
+        assert [*section.rows] == ["scratch", "masked"]
+        assert [*section.columns] == ["10", "30"]
+        assert section.cells.keys() == {(r, c) for r in section.rows for c in section.columns}
+    assert [section.key for section in table.sections] == ["labels_energy", "labels_system"]
+    assert "after contrastive pretraining; 1 %; 3 %; all labels" in table.notes[-1]
+
+
 # --- speed-ups -----------------------------------------------------------------------------------
 
 

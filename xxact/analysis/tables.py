@@ -150,17 +150,23 @@ def _cells(fields: dict[str, Any]) -> Iterator[tuple[str, str, Cell]]:
 
 
 def without_absent(table: Table, runs: Set[str]) -> Table:
-    """The table with the rows of which every run is among `runs`; a note names the others."""
+    """The table with the rows and columns that have a cell whose runs are all among `runs`; a note
+    names the others."""
     sections, absent = [], []
     for section in table.sections:
-        needed = {row: set() for row in section.rows}
-        for (row, _), cell in section.cells.items():
-            needed[row].update(cell.runs)
-        rows = {row: label for row, label in section.rows.items() if needed[row] <= runs}
+        ran = [place for place, cell in section.cells.items() if set(cell.runs) <= runs]
+        ran_rows, ran_columns = {row for row, _ in ran}, {column for _, column in ran}
+        rows = {key: label for key, label in section.rows.items() if key in ran_rows}
+        columns = {key: label for key, label in section.columns.items() if key in ran_columns}
         if rows:
-            cells = {place: cell for place, cell in section.cells.items() if place[0] in rows}
-            sections.append(replace(section, rows=rows, cells=cells))
-        others = [label for row, label in section.rows.items() if row not in rows]
+            cells = {
+                (row, column): cell
+                for (row, column), cell in section.cells.items()
+                if row in rows and column in columns
+            }
+            sections.append(replace(section, rows=rows, columns=columns, cells=cells))
+        others = [label for key, label in section.rows.items() if key not in rows]
+        others += [label for key, label in section.columns.items() if key not in columns]
         if others:
             absent.append(f"{section.title} ({'; '.join(others) if rows else 'no row'})")
     if not absent:
